@@ -1,0 +1,119 @@
+//! What the caller of the compiler may choose.
+
+use precast_targets::Arch;
+
+use crate::Error;
+
+/// How hard to optimise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum OptLevel {
+    /// Quick to compile.
+    None,
+    /// Quick to run.
+    #[default]
+    Speed,
+    /// Quick to run, but small.
+    SpeedAndSize,
+}
+
+/// What to produce.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Emit {
+    /// The artifact: an ELF shared object.
+    #[default]
+    So,
+    /// A relocatable ELF object.
+    Obj,
+    /// Cranelift's intermediate representation, as text.
+    Clif,
+    /// Assembly, as text.
+    Asm,
+}
+
+/// Told how far a compilation is; called from several threads.
+pub trait Progress: Sync {
+    /// `done` of `total` functions are compiled.
+    fn functions(&self, done: usize, total: usize);
+}
+
+/// Options of [`crate::compile`].
+#[derive(Clone)]
+pub struct Options<'a> {
+    /// Instruction set.
+    pub arch: Arch,
+    /// CPU features the code may use: bits of `precast_targets`.
+    pub features: u64,
+    /// How hard to optimise.
+    pub opt_level: OptLevel,
+    /// Whether every NaN a float operation makes is the canonical one.
+    pub canonicalize_nans: bool,
+    /// Bytes of guest stack; rounded up to whole pages.
+    pub stack_size: u64,
+    /// Run Cranelift's verifier on each function.
+    pub verify: bool,
+    /// What to produce.
+    pub emit: Emit,
+    /// Whom to tell about progress.
+    pub progress: Option<&'a dyn Progress>,
+}
+
+impl Default for Options<'_> {
+    fn default() -> Self {
+        let arch = Arch::HOST.unwrap_or(Arch::X86_64);
+        Options {
+            arch,
+            features: arch.levels()[0].features,
+            opt_level: OptLevel::default(),
+            canonicalize_nans: false,
+            stack_size: 1 << 20,
+            verify: cfg!(debug_assertions),
+            emit: Emit::default(),
+            progress: None,
+        }
+    }
+}
+
+impl Options<'_> {
+    /// Smallest and largest guest stack in bytes.
+    pub const STACK_SIZES: std::ops::RangeInclusive<u64> = 16 << 10..=256 << 20;
+
+    /// Sets target and CPU by name: `target` a triple or architecture (`None`: this machine's), `cpu` a level of it or
+    /// `native` (`None`: the portable default).
+    ///
+    /// # Errors
+    /// [`Error::Option`] for a name that is not known, listing those that are, and for `native` of another architecture.
+    pub fn set_target(&mut self, target: Option<&str>, cpu: Option<&str>) -> Result<(), Error> {
+        let arch = match target {
+            Some(name) => Arch::from_name(name).ok_or_else(|| {
+                let known = Arch::ALL.map(Arch::triple).join(", ");
+                Error::Option(format!("unknown target `{name}` (known: {known})"))
+            })?,
+            None => Arch::HOST.ok_or_else(|| Error::Option("this machine is no known target: name one".into()))?,
+        };
+        let features = match cpu {
+            None => arch.levels()[0].features,
+            Some("native") => native_features(arch)?,
+            Some(name) => {
+                let level = arch.level(name).ok_or_else(|| {
+                    let known: Vec<_> = arch.levels().iter().map(|level| level.name).collect();
+                    Error::Option(format!("unknown CPU `{name}` (known: {}, native)", known.join(", ")))
+                })?;
+                level.features
+            }
+        };
+        (self.arch, self.features) = (arch, features);
+        Ok(())
+    }
+}
+
+/// The features Cranelift finds on this machine, of those the artifact format knows.
+fn native_features(arch: Arch) -> Result<u64, Error> {
+    if Arch::HOST != Some(arch) {
+        return Err(Error::Option(format!("`native` is this machine, which is no {}", arch.triple())));
+    }
+    let builder = cranelift_native::builder().map_err(|message| Error::Option(message.into()))?;
+    let flags = cranelift_codegen::settings::Flags::new(cranelift_codegen::settings::builder());
+    let isa = builder.finish(flags).map_err(|error| Error::internal("native CPU detection", error))?;
+    let has = |setting| isa.isa_flags().iter().any(|value| value.name == setting && value.as_bool() == Some(true));
+    Ok(arch.features().iter().filter(|feature| has(feature.setting)).map(|feature| 1 << feature.bit).sum())
+}

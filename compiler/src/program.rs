@@ -1,0 +1,386 @@
+//! What one artifact compiles: the output of resolving.
+//!
+//! A [`Program`] has dense index spaces of its own for functions, types and imports. An [`Env`] says what the index
+//! spaces of one core instance's module mean in it, so that the translator never asks whether a thing is the module's
+//! own, imported from the host, or (in a component) another module's. A core module is a program with one `Env`.
+
+use cranelift_codegen::entity::{PrimaryMap, entity_impl};
+use cranelift_codegen::ir::UserExternalName;
+use precast_abi::meta::{ExternKind, MemoryModel};
+use precast_abi::slot::SlotLayout;
+use precast_abi::types::{FuncType, ValType};
+
+use crate::module::{DataSegment, ElementSegment, Module};
+
+/// A function that is compiled.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DefinedFunc(u32);
+entity_impl!(DefinedFunc, "function");
+
+/// A function that the program imports.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ImportedFunc(u32);
+entity_impl!(ImportedFunc, "import");
+
+/// A row of the artifact's type table. Row 0 is no type.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TypeId(u32);
+entity_impl!(TypeId, "type");
+
+/// Something with an address in the text.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Symbol {
+    /// A function of the program.
+    Function(DefinedFunc),
+    /// Forwards to an imported function: what a reference to one refers to.
+    ImportStub(ImportedFunc),
+    /// Calls the host function bound to an import.
+    HostThunk(ImportedFunc),
+    /// What the host calls to call a function of a type.
+    EntryThunk(TypeId),
+    /// The initialiser.
+    Init,
+    /// The start of the text.
+    TextStart,
+}
+
+impl Symbol {
+    /// The symbol as Cranelift's name for it.
+    pub fn to_external_name(self) -> UserExternalName {
+        let (namespace, index) = match self {
+            Symbol::Function(func) => (0, func.as_u32()),
+            Symbol::ImportStub(import) => (1, import.as_u32()),
+            Symbol::HostThunk(import) => (2, import.as_u32()),
+            Symbol::EntryThunk(ty) => (3, ty.as_u32()),
+            Symbol::Init => (4, 0),
+            Symbol::TextStart => (5, 0),
+        };
+        UserExternalName { namespace, index }
+    }
+
+    /// The inverse of [`Self::to_external_name`].
+    ///
+    /// # Panics
+    /// If no symbol has that name.
+    pub fn from_external_name(name: &UserExternalName) -> Self {
+        match name.namespace {
+            0 => Symbol::Function(DefinedFunc::from_u32(name.index)),
+            1 => Symbol::ImportStub(ImportedFunc::from_u32(name.index)),
+            2 => Symbol::HostThunk(ImportedFunc::from_u32(name.index)),
+            3 => Symbol::EntryThunk(TypeId::from_u32(name.index)),
+            4 => Symbol::Init,
+            5 => Symbol::TextStart,
+            other => unreachable!("external name in namespace {other}"),
+        }
+    }
+}
+
+/// What a function index of a module refers to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FuncPlace {
+    /// Code of this program.
+    Defined(DefinedFunc),
+    /// An import of the program.
+    Imported(ImportedFunc),
+}
+
+impl FuncPlace {
+    /// The code that a reference to the function refers to.
+    pub fn symbol(self) -> Symbol {
+        match self {
+            FuncPlace::Defined(func) => Symbol::Function(func),
+            FuncPlace::Imported(import) => Symbol::ImportStub(import),
+        }
+    }
+}
+
+/// Where a memory is. Offsets are from the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MemoryPlace {
+    /// In the slot.
+    Own {
+        /// Of its first byte.
+        start: i64,
+        /// Of the 64-bit word with its current size in bytes.
+        size_word: i32,
+    },
+    /// In another instance; offset of the [`precast_abi::host::MemoryImport`] cell.
+    Imported {
+        /// Of the cell.
+        cell: i32,
+    },
+}
+
+/// A memory as the translator needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Memory {
+    /// Where it is.
+    pub place: MemoryPlace,
+    /// How accesses are kept inside.
+    pub model: MemoryModel,
+    /// Minimum size in pages.
+    pub min: u64,
+    /// Maximum size in pages.
+    pub max: Option<u64>,
+    /// Row in the artifact's memory table.
+    pub row: u32,
+}
+
+/// Where a table is. Offsets are from the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TablePlace {
+    /// In the block.
+    Own {
+        /// Of the first element.
+        elements: i32,
+        /// Of the 64-bit word with the current number of elements.
+        size_word: i32,
+    },
+    /// In another instance; offset of the [`precast_abi::host::TableImport`] cell.
+    Imported {
+        /// Of the cell.
+        cell: i32,
+    },
+}
+
+/// A table as the translator needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    /// Where it is.
+    pub place: TablePlace,
+    /// Type of its elements.
+    pub element: ValType,
+    /// Minimum number of elements.
+    pub min: u64,
+    /// Maximum number of elements.
+    pub max: Option<u64>,
+    /// Number of elements there is room for; equal to `min` for a table that never grows, whose bounds are therefore
+    /// constant.
+    pub limit: u64,
+    /// Row in the artifact's table table.
+    pub row: u32,
+}
+
+impl Table {
+    /// The number of elements, if it cannot change.
+    pub fn constant_size(&self) -> Option<u64> {
+        match self.place {
+            TablePlace::Own { .. } if self.limit == self.min => Some(self.min),
+            _ => None,
+        }
+    }
+}
+
+/// Where a global is. Offsets are from the base.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GlobalPlace {
+    /// In the block.
+    Own {
+        /// Of its value.
+        cell: i32,
+    },
+    /// In another instance; offset of the [`precast_abi::host::GlobalImport`] cell.
+    Imported {
+        /// Of the cell, which holds the address of the value.
+        cell: i32,
+    },
+}
+
+/// A global as the translator needs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Global {
+    /// Where it is.
+    pub place: GlobalPlace,
+    /// Type of its value.
+    pub ty: ValType,
+    /// Whether it may be set.
+    pub mutable: bool,
+    /// Row in the artifact's global table.
+    pub row: u32,
+}
+
+/// A segment that code uses while it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SegmentPlace {
+    /// Offset from the base of the 32-bit word with its current length (data: bytes; elements: references), zero once
+    /// dropped; `None` if it is dropped from the start, so that its length is always zero.
+    pub len_word: Option<i32>,
+    /// Element segments whose references the initialiser computes: offset from the base of the first one.
+    pub cells: Option<i32>,
+    /// Row in the artifact's segment table.
+    pub row: u32,
+}
+
+/// What the index spaces of one core instance's module mean in the program.
+#[derive(Clone, Debug, Default)]
+pub struct Env {
+    /// Types; [`TypeId`] 0 for what is not a function type.
+    pub types: Vec<TypeId>,
+    /// Functions, and the type of each.
+    pub funcs: Vec<(FuncPlace, TypeId)>,
+    /// Memories.
+    pub memories: Vec<Memory>,
+    /// Tables.
+    pub tables: Vec<Table>,
+    /// Globals.
+    pub globals: Vec<Global>,
+    /// Data segments.
+    pub data: Vec<SegmentPlace>,
+    /// Element segments.
+    pub elements: Vec<SegmentPlace>,
+}
+
+/// A function to compile.
+#[derive(Clone, Copy, Debug)]
+pub struct FuncDef {
+    /// Its index in its module's index space.
+    pub index: u32,
+    /// Its type.
+    pub ty: TypeId,
+}
+
+/// A function that the program imports.
+#[derive(Clone, Copy, Debug)]
+pub struct FuncImport {
+    /// Row in the artifact's import table.
+    pub row: u32,
+    /// Its type.
+    pub ty: TypeId,
+    /// Offset of its [`precast_abi::host::FuncImport`] cell from the base.
+    pub cell: i32,
+}
+
+/// An import of the program.
+#[derive(Clone, Debug)]
+pub struct Import {
+    /// First name.
+    pub module: String,
+    /// Second name.
+    pub name: String,
+    /// Kind.
+    pub kind: ExternKind,
+    /// Index in the index space of its kind.
+    pub index: u32,
+    /// Offset of its cell from the slot's start.
+    pub cell: u32,
+}
+
+/// An export of the program.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// Name.
+    pub name: String,
+    /// Kind.
+    pub kind: ExternKind,
+    /// Index in the index space of its kind.
+    pub index: u32,
+}
+
+/// One step of the initialiser, in the specification's order.
+#[derive(Clone, Debug)]
+pub enum InitStep<'a> {
+    /// Evaluate a global's initial value, which needs an imported global.
+    Global {
+        /// Index in the module's index space.
+        global: u32,
+        /// Its value.
+        value: ConstExpr,
+    },
+    /// Evaluate the references of an element segment, some of which need an imported global.
+    ElementRefs {
+        /// Index in the module's index space.
+        segment: u32,
+        /// Its items.
+        items: Vec<ConstExpr>,
+    },
+    /// Copy an active element segment into its table, and drop it.
+    Element {
+        /// Index in the module's index space.
+        segment: u32,
+        /// The table and where in it.
+        table: u32,
+        /// Offset expression.
+        offset: ConstExpr,
+        /// Number of references.
+        len: u32,
+    },
+    /// Drop a declared element segment: nothing to do at run time, since its length word starts at zero.
+    /// Copy an active data segment into its memory, and drop it.
+    Data {
+        /// Index in the module's index space.
+        segment: u32,
+        /// The memory.
+        memory: u32,
+        /// Offset expression.
+        offset: ConstExpr,
+        /// The segment.
+        source: &'a DataSegment<'a>,
+    },
+    /// Call the start function.
+    Start(u32),
+}
+
+/// A constant expression as a sequence of operations in postfix order, as in the binary.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConstExpr(pub Vec<ConstOp>);
+
+/// An operation of a [`ConstExpr`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum ConstOp {
+    /// `i32.const`.
+    I32(i32),
+    /// `i64.const`.
+    I64(i64),
+    /// `f32.const`, as bits.
+    F32(u32),
+    /// `f64.const`, as bits.
+    F64(u64),
+    /// `v128.const`.
+    V128(u128),
+    /// `ref.null`.
+    Null,
+    /// `ref.func`.
+    Func(u32),
+    /// `global.get`.
+    Global(u32),
+    /// `i32.add`.
+    I32Add,
+    /// `i32.sub`.
+    I32Sub,
+    /// `i32.mul`.
+    I32Mul,
+    /// `i64.add`.
+    I64Add,
+    /// `i64.sub`.
+    I64Sub,
+    /// `i64.mul`.
+    I64Mul,
+}
+
+/// What one artifact compiles.
+pub struct Program<'a> {
+    /// The module.
+    pub module: &'a Module<'a>,
+    /// What its index spaces mean.
+    pub env: Env,
+    /// Function types; the first is no type.
+    pub types: PrimaryMap<TypeId, FuncType>,
+    /// Types that need an entry thunk: those of functions that anything outside can call.
+    pub entry_types: Vec<TypeId>,
+    /// Functions to compile.
+    pub funcs: PrimaryMap<DefinedFunc, FuncDef>,
+    /// Imported functions.
+    pub func_imports: PrimaryMap<ImportedFunc, FuncImport>,
+    /// All imports, in order.
+    pub imports: Vec<Import>,
+    /// All exports, sorted by name.
+    pub exports: Vec<Export>,
+    /// The slot.
+    pub layout: SlotLayout,
+    /// Element segments, for the image.
+    pub elements: &'a [ElementSegment],
+    /// What cannot be folded into the image.
+    pub init: Vec<InitStep<'a>>,
+    /// Whether a function reference of another instance can come in, so that indirect calls must tell it apart.
+    pub foreign_funcrefs: bool,
+}
