@@ -1,0 +1,2 @@
+//! Handler.
+pub(crate) fn placeholder() {}
