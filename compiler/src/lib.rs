@@ -1,1 +1,55 @@
-//! To be written.
+//! Compiles WebAssembly ahead of time into native, position-independent shared objects.
+//!
+//! Bytes in, bytes out: [`compile`] does no I/O, and what it returns depends on nothing but its arguments.
+#![forbid(unsafe_code)]
+
+mod constant;
+mod emit;
+mod error;
+mod image;
+mod layout;
+mod link;
+mod lower;
+mod module;
+mod options;
+mod parse;
+mod program;
+mod resolve;
+mod text;
+mod translate;
+
+pub use error::{Error, Place};
+pub use options::{Emit, OptLevel, Options, Progress};
+
+/// Version of the compiler with its code generator: part of every cache key, and the artifact's producer.
+pub const VERSION: &str = concat!("precast ", env!("CARGO_PKG_VERSION"), ", cranelift 0.135.8");
+
+/// Compiles a module, binary or text, to what `options.emit` says. Functions are compiled in parallel, in rayon's
+/// current thread pool; the bytes are the same for any number of threads.
+///
+/// # Errors
+/// See [`Error`]. A module that is valid is never reported as invalid.
+pub fn compile(input: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error> {
+    options.check()?;
+    let bytes = parse::to_binary(input)?;
+    let module = parse::parse(&bytes)?;
+    parse::check_supported(&module)?;
+    let program = resolve::resolve(&module, options)?;
+    let isa = lower::target_isa(options)?;
+    if options.emit == Emit::Clif {
+        return emit::clif(&program, &*isa);
+    }
+    // No new functions from here on.
+    let functions = lower::compile_functions(&program, &*isa, options)?;
+    if options.emit == Emit::Asm {
+        return emit::asm(&program, &functions);
+    }
+    // Text offsets are final from here on.
+    let text = text::Text::place(&*isa, &functions)?;
+    let image = image::image(&program, &text);
+    let input = link::LinkInput { program: &program, options, functions: &functions, text: &text, image: &image, isa: &*isa };
+    match options.emit {
+        Emit::Obj => link::object(&input),
+        _ => link::link(&input),
+    }
+}

@@ -77,6 +77,17 @@ impl Options<'_> {
     /// Smallest and largest guest stack in bytes.
     pub const STACK_SIZES: std::ops::RangeInclusive<u64> = 16 << 10..=256 << 20;
 
+    /// # Errors
+    /// [`Error::Option`] for a value out of range.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        let (sizes, size) = (Self::STACK_SIZES, self.stack_size);
+        if !sizes.contains(&size) {
+            let (min, max) = (sizes.start(), sizes.end());
+            return Err(Error::Option(format!("the stack size is {size} bytes, it must be from {min} to {max}")));
+        }
+        Ok(())
+    }
+
     /// Sets target and CPU by name: `target` a triple or architecture (`None`: this machine's), `cpu` a level of it or
     /// `native` (`None`: the portable default).
     ///

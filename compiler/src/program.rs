@@ -4,13 +4,14 @@
 //! spaces of one core instance's module mean in it, so that the translator never asks whether a thing is the module's
 //! own, imported from the host, or (in a component) another module's. A core module is a program with one `Env`.
 
-use cranelift_codegen::entity::{PrimaryMap, entity_impl};
+use cranelift_codegen::entity::{EntityRef, PrimaryMap, entity_impl};
 use cranelift_codegen::ir::UserExternalName;
 use precast_abi::meta::{ExternKind, MemoryModel};
 use precast_abi::slot::SlotLayout;
 use precast_abi::types::{FuncType, ValType};
 
-use crate::module::{DataSegment, ElementSegment, Module};
+use crate::error::Place;
+use crate::module::Module;
 
 /// A function that is compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -278,7 +279,7 @@ pub struct Export {
 
 /// One step of the initialiser, in the specification's order.
 #[derive(Clone, Debug)]
-pub enum InitStep<'a> {
+pub enum InitStep {
     /// Evaluate a global's initial value, which needs an imported global.
     Global {
         /// Index in the module's index space.
@@ -304,7 +305,6 @@ pub enum InitStep<'a> {
         /// Number of references.
         len: u32,
     },
-    /// Drop a declared element segment: nothing to do at run time, since its length word starts at zero.
     /// Copy an active data segment into its memory, and drop it.
     Data {
         /// Index in the module's index space.
@@ -313,8 +313,8 @@ pub enum InitStep<'a> {
         memory: u32,
         /// Offset expression.
         offset: ConstExpr,
-        /// The segment.
-        source: &'a DataSegment<'a>,
+        /// Number of bytes.
+        len: u32,
     },
     /// Call the start function.
     Start(u32),
@@ -357,6 +357,36 @@ pub enum ConstOp {
     I64Mul,
 }
 
+/// A constant.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Const {
+    /// An `i32`.
+    I32(i32),
+    /// An `i64`.
+    I64(i64),
+    /// The bits of an `f32`.
+    F32(u32),
+    /// The bits of an `f64`.
+    F64(u64),
+    /// A `v128`.
+    V128(u128),
+    /// A null reference.
+    Null,
+    /// A reference to a function of the module's index space.
+    Func(u32),
+}
+
+/// What the image holds besides zeros.
+#[derive(Debug, Default)]
+pub struct Folded {
+    /// Value of each global the module defines; `None` where the initialiser computes it.
+    pub globals: Vec<Option<Const>>,
+    /// Element segments copied into a table: segment, table, first element.
+    pub elements: Vec<(u32, u32, u32)>,
+    /// Data segments copied into a memory: segment, memory, first byte.
+    pub data: Vec<(u32, u32, u64)>,
+}
+
 /// What one artifact compiles.
 pub struct Program<'a> {
     /// The module.
@@ -377,10 +407,52 @@ pub struct Program<'a> {
     pub exports: Vec<Export>,
     /// The slot.
     pub layout: SlotLayout,
-    /// Element segments, for the image.
-    pub elements: &'a [ElementSegment],
+    /// What is folded into the image.
+    pub folded: Folded,
     /// What cannot be folded into the image.
-    pub init: Vec<InitStep<'a>>,
+    pub init: Vec<InitStep>,
     /// Whether a function reference of another instance can come in, so that indirect calls must tell it apart.
     pub foreign_funcrefs: bool,
+}
+
+impl Program<'_> {
+    /// Everything that goes into the text, in order.
+    pub fn symbols(&self) -> Vec<Symbol> {
+        let functions = self.funcs.keys().map(Symbol::Function);
+        let stubs = self.func_imports.keys().map(Symbol::ImportStub);
+        let hosts = self.func_imports.keys().map(Symbol::HostThunk);
+        let entries = self.entry_types.iter().copied().map(Symbol::EntryThunk);
+        let init = (!self.init.is_empty()).then_some(Symbol::Init);
+        functions.chain(stubs).chain(hosts).chain(entries).chain(init).collect()
+    }
+
+    /// Where the input has the code of a symbol, as far as it has.
+    pub fn place(&self, symbol: Symbol) -> Place {
+        match symbol {
+            Symbol::Function(func) => {
+                let offset = self.module.bodies[func.index()].body.range().start as u64;
+                Place { function: Some(self.funcs[func].index), offset }
+            }
+            Symbol::ImportStub(import) | Symbol::HostThunk(import) => {
+                Place { function: Some(import.as_u32()), offset: 0 }
+            }
+            _ => Place::default(),
+        }
+    }
+
+    /// What tools call a symbol.
+    pub fn symbol_name(&self, symbol: Symbol) -> String {
+        let import = |kind: &str, import: ImportedFunc| {
+            let import = &self.imports[self.func_imports[import].row as usize];
+            format!("precast.{kind}.{}.{}", import.module, import.name)
+        };
+        match symbol {
+            Symbol::Function(func) => self.module.func_name(self.funcs[func].index),
+            Symbol::ImportStub(index) => import("import", index),
+            Symbol::HostThunk(index) => import("host", index),
+            Symbol::EntryThunk(ty) => format!("precast.entry.{}", ty.as_u32()),
+            Symbol::Init => "precast.init".into(),
+            Symbol::TextStart => "precast.text".into(),
+        }
+    }
 }

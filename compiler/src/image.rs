@@ -1,0 +1,188 @@
+//! The initial state of an instance, as pages of its slot.
+//!
+//! What comes in: the program and the final text offsets, for function references. What goes out: [`MemoryImage`], the
+//! pages that are not zero. Nothing in them depends on where the slot or the text will be.
+
+use std::collections::BTreeMap;
+
+use precast_abi::funcref;
+use precast_abi::slot::WASM_PAGE;
+
+use crate::constant::evaluate;
+use crate::program::{Const, ConstExpr, GlobalPlace, MemoryPlace, Program, TablePlace};
+use crate::text::Text;
+
+/// Zero pages between two runs up to this number are stored: each run costs a mapping in every slot.
+const MAX_GAP_PAGES: u64 = 16;
+
+/// Consecutive pages. Offset and length are multiples of the layout's page size.
+pub(crate) struct Run {
+    /// Offset in bytes from the slot's start.
+    pub(crate) slot_offset: u64,
+    /// Contents.
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// The initial state of an instance.
+pub(crate) struct MemoryImage {
+    /// Pages that are not zero, sorted.
+    pub(crate) runs: Vec<Run>,
+    /// For each element segment that code may copy from, its encoded references; empty for the others.
+    pub(crate) element_refs: Vec<Vec<u64>>,
+}
+
+/// Lays out the initial state.
+pub(crate) fn image(program: &Program<'_>, text: &Text) -> MemoryImage {
+    let mut pages = Pages { page_size: program.layout.page_size, pages: BTreeMap::new() };
+    let base = program.layout.base_offset;
+    let at = |offset: i64| base.wrapping_add_signed(offset);
+    let env = &program.env;
+
+    let own_globals = &env.globals[program.module.imported_globals..];
+    for (global, value) in own_globals.iter().zip(&program.folded.globals) {
+        if let (GlobalPlace::Own { cell }, Some(value)) = (global.place, value) {
+            pages.write(at(cell.into()), &value.encode(program, text));
+        }
+    }
+    for memory in &env.memories {
+        if let MemoryPlace::Own { size_word, .. } = memory.place {
+            pages.write(at(size_word.into()), &(memory.min * WASM_PAGE).to_le_bytes());
+        }
+    }
+    for table in &env.tables {
+        if let TablePlace::Own { size_word, .. } = table.place {
+            pages.write(at(size_word.into()), &table.min.to_le_bytes());
+        }
+    }
+    for (place, segment) in env.data.iter().zip(&program.module.data) {
+        if let Some(len_word) = place.len_word {
+            pages.write(at(len_word.into()), &(segment.bytes.len() as u32).to_le_bytes());
+        }
+    }
+    for (place, segment) in env.elements.iter().zip(&program.module.elements) {
+        if let Some(len_word) = place.len_word {
+            pages.write(at(len_word.into()), &(segment.items.len() as u32).to_le_bytes());
+        }
+    }
+    for &(segment, table, first) in &program.folded.elements {
+        let table = &env.tables[table as usize];
+        let TablePlace::Own { elements, .. } = table.place else { continue };
+        // Beyond the limit, instantiation fails and nobody sees the table.
+        let items = program.module.elements[segment as usize].items.iter().zip(u64::from(first)..table.limit);
+        for (item, index) in items {
+            let reference = reference(program, text, item);
+            if reference != funcref::NULL {
+                pages.write(at(elements.into()) + 8 * index, &reference.to_le_bytes());
+            }
+        }
+    }
+    for &(segment, memory, first) in &program.folded.data {
+        if let MemoryPlace::Own { start, .. } = env.memories[memory as usize].place {
+            pages.write(at(start) + first, program.module.data[segment as usize].bytes);
+        }
+    }
+    MemoryImage { runs: pages.into_runs(), element_refs: element_refs(program, text) }
+}
+
+/// The references of the element segments that code may copy from, where they are known.
+fn element_refs(program: &Program<'_>, text: &Text) -> Vec<Vec<u64>> {
+    let segments = program.env.elements.iter().zip(&program.module.elements);
+    segments
+        .map(|(place, segment)| match place.len_word {
+            Some(_) if place.cells.is_none() => {
+                segment.items.iter().map(|item| reference(program, text, item)).collect()
+            }
+            _ => Vec::new(),
+        })
+        .collect()
+}
+
+/// The encoded value of an item of an element segment, which resolving found to be constant.
+fn reference(program: &Program<'_>, text: &Text, item: &ConstExpr) -> u64 {
+    let global = |index: u32| {
+        let own = (index as usize).checked_sub(program.module.imported_globals)?;
+        program.folded.globals.get(own).copied().flatten()
+    };
+    match evaluate(item, global) {
+        Some(Const::Func(func)) => encode_func(program, text, func),
+        _ => funcref::NULL,
+    }
+}
+
+fn encode_func(program: &Program<'_>, text: &Text, func: u32) -> u64 {
+    let (place, ty) = program.env.funcs[func as usize];
+    let offset = text.offset(place.symbol()).expect("every function and import stub of the program is in the text");
+    funcref::pack(ty.as_u32(), offset)
+}
+
+impl Const {
+    /// The bytes of a global with this value.
+    fn encode(self, program: &Program<'_>, text: &Text) -> Vec<u8> {
+        match self {
+            Const::I32(value) => value.to_le_bytes().into(),
+            Const::I64(value) => value.to_le_bytes().into(),
+            Const::F32(bits) => bits.to_le_bytes().into(),
+            Const::F64(bits) => bits.to_le_bytes().into(),
+            Const::V128(bits) => bits.to_le_bytes().into(),
+            Const::Null => funcref::NULL.to_le_bytes().into(),
+            Const::Func(func) => encode_func(program, text, func).to_le_bytes().into(),
+        }
+    }
+}
+
+/// Pages of the slot that have been written.
+struct Pages {
+    page_size: u64,
+    pages: BTreeMap<u64, Box<[u8]>>,
+}
+
+impl Pages {
+    fn write(&mut self, mut offset: u64, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let start = (offset % self.page_size) as usize;
+            let len = bytes.len().min(self.page_size as usize - start);
+            let (now, rest) = bytes.split_at(len);
+            let number = offset / self.page_size;
+            // A page that stays zero is left out, unless something else was written to it.
+            if now.iter().any(|byte| *byte != 0) || self.pages.contains_key(&number) {
+                let new = || vec![0; self.page_size as usize].into_boxed_slice();
+                self.pages.entry(number).or_insert_with(new)[start..start + len].copy_from_slice(now);
+            }
+            (offset, bytes) = (offset + len as u64, rest);
+        }
+    }
+
+    fn into_runs(self) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for (number, page) in self.pages {
+            let slot_offset = number * self.page_size;
+            match runs.last_mut() {
+                Some(run) if slot_offset - (run.slot_offset + run.bytes.len() as u64) <= MAX_GAP_PAGES * self.page_size => {
+                    run.bytes.resize((slot_offset - run.slot_offset) as usize, 0);
+                    run.bytes.extend_from_slice(&page);
+                }
+                _ => runs.push(Run { slot_offset, bytes: page.into() }),
+            }
+        }
+        runs
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zero_pages_are_left_out_and_short_gaps_are_not() {
+        let mut pages = Pages { page_size: 4096, pages: BTreeMap::new() };
+        pages.write(4090, &[1; 10]);
+        pages.write(20 * 4096, &[0; 8192]);
+        pages.write(10 * 4096, &[2]);
+        pages.write(100 * 4096 + 5, &[3]);
+        pages.write(4090, &[0]);
+        let runs = pages.into_runs();
+        let shape: Vec<_> = runs.iter().map(|run| (run.slot_offset, run.bytes.len())).collect();
+        assert_eq!(shape, [(0, 11 * 4096), (100 * 4096, 4096)]);
+        assert_eq!(runs[0].bytes[4089..4101], [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);
+    }
+}

@@ -1,0 +1,106 @@
+//! Where everything is in the slot: see [`precast_abi::slot`].
+//!
+//! The block is filled downwards from the base, the hot parts first: globals in the order of the index space (compilers
+//! of C and Rust make the stack pointer the first), size words, segment lengths, and last the tables, which may be large.
+
+use precast_abi::host;
+use precast_abi::slot::{GUARDED_RESERVATION, STACK_GUARD, SlotLayout};
+use precast_abi::types::ValType;
+
+use crate::Error;
+use crate::error::Place;
+
+/// Elements that a table which may grow has room for, beyond its minimum.
+const TABLE_ROOM: u64 = 1 << 20;
+/// Elements that any table has room for: a larger minimum fails at instantiation.
+const MAX_TABLE_ROOM: u64 = 16 << 20;
+/// Bytes of all tables together, well within the reach of a displacement.
+const MAX_TABLES_SIZE: u64 = 1 << 30;
+
+/// Hands out places in the block, from the base downwards.
+#[derive(Default)]
+pub(crate) struct Block {
+    used: u64,
+    tables: u64,
+}
+
+impl Block {
+    /// An offset from the base of `size` bytes, aligned to `align`. Meaningless if the block turns out too large, which
+    /// [`slot`] finds.
+    fn place(&mut self, size: u64, align: u64) -> i32 {
+        self.used = (self.used + size).next_multiple_of(align);
+        (self.used as i32).wrapping_neg()
+    }
+
+    pub(crate) fn global(&mut self, ty: ValType) -> i32 {
+        let size = if ty == ValType::V128 { 16 } else { 8 };
+        self.place(size, size)
+    }
+
+    /// A 64-bit word.
+    pub(crate) fn word(&mut self) -> i32 {
+        self.place(8, 8)
+    }
+
+    /// A 32-bit word.
+    pub(crate) fn half_word(&mut self) -> i32 {
+        self.place(4, 4)
+    }
+
+    /// References of an element segment.
+    pub(crate) fn cells(&mut self, count: usize) -> i32 {
+        self.place(8 * count as u64, 8)
+    }
+
+    /// The elements of a table and how many there is room for.
+    pub(crate) fn table(&mut self, min: u64, max: Option<u64>, may_grow: bool) -> (i32, u64) {
+        let wanted = if may_grow { min.saturating_add(TABLE_ROOM).min(max.unwrap_or(u64::MAX)).max(min) } else { min };
+        let limit = wanted.min(MAX_TABLE_ROOM).min((MAX_TABLES_SIZE - self.tables) / 8);
+        self.tables += 8 * limit;
+        (self.place(8 * limit, 8), limit)
+    }
+}
+
+/// Hands out import cells after the host words.
+pub(crate) struct HostArea {
+    used: u32,
+}
+
+impl HostArea {
+    pub(crate) fn new() -> Self {
+        HostArea { used: host::HostWords::SIZE as u32 }
+    }
+
+    /// Offset of a cell of `size` bytes from the slot's start.
+    pub(crate) fn cell(&mut self, size: i32) -> u32 {
+        let at = self.used;
+        self.used += size as u32;
+        at
+    }
+}
+
+/// The slot for these parts, with a stack of at least `stack_size` bytes.
+///
+/// # Errors
+/// [`Error::Limit`] if host words, stack and block are more than a displacement reaches.
+pub(crate) fn slot(
+    page_size: u64,
+    host: &HostArea,
+    stack_size: u64,
+    block: &Block,
+    has_memory: bool,
+) -> Result<SlotLayout, Error> {
+    let pages = |bytes: u64| bytes.next_multiple_of(page_size);
+    let host_size = pages(host.used.into());
+    let stack_start = host_size + pages(STACK_GUARD);
+    let block_start = stack_start + pages(stack_size);
+    let base_offset = block_start + pages(block.used.max(1));
+    let limit = i32::MAX as u64;
+    if base_offset > limit {
+        let what = "size of imports, stack, tables and globals in bytes";
+        return Err(Error::Limit { what, found: base_offset, limit, place: Place::default() });
+    }
+    let reservation = if has_memory { pages(GUARDED_RESERVATION) } else { 0 };
+    let slot_size = base_offset + reservation;
+    Ok(SlotLayout { page_size, host_size, stack_start, block_start, base_offset, slot_size })
+}
