@@ -1,1 +1,47 @@
-fn main() {}
+//! The command `precast`: joins compiler and loader for the person at the prompt.
+//!
+//! What comes in: arguments. What goes out: artifacts, reports, or a guest's behaviour, and an exit status. `main` is the
+//! table of contents: each subcommand is a module with a `run` that takes its arguments.
+
+mod args;
+mod artifact;
+mod bench;
+mod cache;
+mod call;
+mod codegen;
+mod compile;
+mod completions;
+mod error;
+mod guest;
+mod input;
+mod inspect;
+mod output;
+mod progress;
+mod run;
+mod size;
+mod trap;
+mod values;
+mod wast;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+
+fn main() -> ExitCode {
+    let Cli { command } = Cli::parse();
+    let failure = command.failure_status();
+    let result = match command {
+        Command::Compile(args) => compile::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Inspect(args) => inspect::run(args),
+        Command::Bench(args) => bench::run(args),
+        Command::Wast(args) => wast::run(args),
+        Command::Completions(args) => completions::run(args),
+    };
+    result.unwrap_or_else(|error| {
+        error.report();
+        ExitCode::from(error.status(failure))
+    })
+}

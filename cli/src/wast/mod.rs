@@ -42,7 +42,7 @@ use runner::Runner;
 ///
 /// Prints each failure with its place, and at last `N passed, N failed, N skipped`, counting directives. The failures
 /// of scripts that the expectations name are printed and counted too, but marked as expected.
-#[derive(clap::Args)]
+#[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   precast wast i32.wast
@@ -81,7 +81,7 @@ pub(crate) struct WastArgs {
 /// # Errors
 /// If a script or the expectations cannot be read, or no process can be started. That a script fails is no error but
 /// exit status 1.
-pub(crate) fn run(args: &WastArgs) -> Result<ExitCode, Error> {
+pub(crate) fn run(args: WastArgs) -> Result<ExitCode, Error> {
     if let Some(artifacts) = &args.artifacts {
         process::run(&args.paths[0], artifacts)?;
         return Ok(ExitCode::SUCCESS);

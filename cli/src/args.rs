@@ -1,0 +1,321 @@
+//! The command line: one definition for parsing, help and completions.
+//!
+//! The first paragraph of a doc comment is what `-h` shows; `--help` shows all of it and, after the options, examples
+//! that run as they stand and the exit statuses.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use precast_abi::ABI_VERSION;
+
+use crate::codegen::CodegenArgs;
+use crate::size::parse_size;
+use crate::wast::WastArgs;
+
+/// Compiles WebAssembly ahead of time into native shared objects, and runs them
+#[derive(Debug, Parser)]
+#[command(name = "precast", version = version(), propagate_version = true, max_term_width = 100)]
+#[command(after_long_help = "\
+Examples:
+  precast compile app.wasm -o app.so     compile a module
+  precast run app.so input.txt           run it as a WASI command
+  precast inspect app.so                 what it imports, and how large it is
+
+Each command has its own examples: precast run --help")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What `--version` prints after the name.
+fn version() -> String {
+    format!("{} (ABI {ABI_VERSION}, compiler {})", env!("CARGO_PKG_VERSION"), precast_compiler::VERSION)
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Compile(CompileArgs),
+    Run(RunArgs),
+    Inspect(InspectArgs),
+    Bench(BenchArgs),
+    /// Run WebAssembly specification scripts
+    Wast(WastArgs),
+    Completions(CompletionsArgs),
+}
+
+impl Command {
+    /// The exit status of a failure of ours: one that cannot be taken for a guest's where there is a guest.
+    pub(crate) fn failure_status(&self) -> u8 {
+        match self {
+            Command::Run(_) => 125,
+            _ => 1,
+        }
+    }
+}
+
+/// Compile a module into a shared object
+///
+/// Takes a WebAssembly module, binary or text, and writes an ELF shared object that `precast run` and programs with
+/// precast's loader start in microseconds. The same input with the same options gives the same bytes on every machine.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  precast compile app.wasm                        writes app.so next to it
+  precast compile app.wasm --cpu native -o fast.so
+  cat app.wat | precast compile - -o - > app.so
+  precast compile app.wasm --emit asm -o - | less
+
+Exit status: 0 if the output was written, 1 if not, 2 if the command line makes no sense.")]
+pub(crate) struct CompileArgs {
+    /// The module, or - for standard input
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Where to write, or - for standard output
+    ///
+    /// By default the input's name with another extension: .so, .o, .clif or .s. The file appears complete or not at
+    /// all.
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// What to write
+    #[arg(long, value_enum, default_value_t = Emit::So)]
+    pub(crate) emit: Emit,
+
+    #[command(flatten)]
+    pub(crate) codegen: CodegenArgs,
+
+    /// How many threads compile [default: one for each CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) threads: Option<u16>,
+
+    /// Look in a cache first, and keep the artifact there
+    ///
+    /// DIR is $XDG_CACHE_HOME/precast or ~/.cache/precast if not given; `precast run` uses the same entries.
+    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    pub(crate) cache: Option<PathBuf>,
+
+    /// How to tell errors and results
+    ///
+    /// json writes one object for each to standard error, with the keys kind, message, file and, where they apply,
+    /// offset (in bytes from the start of the module), function (its index) and proposal.
+    #[arg(long, value_enum, default_value_t = MessageFormat::Human)]
+    pub(crate) message_format: MessageFormat,
+}
+
+/// What `compile` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Emit {
+    /// The shared object
+    So,
+    /// A relocatable object, for a linker
+    Obj,
+    /// The compiler's intermediate representation, as text
+    Clif,
+    /// Assembly, as text
+    Asm,
+}
+
+/// How `compile` tells what happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MessageFormat {
+    /// Sentences
+    Human,
+    /// One JSON object per line
+    Json,
+}
+
+/// Run an artifact or a module
+///
+/// Takes a shared object made by `precast compile`, or a WebAssembly module, binary or text, which is compiled first and
+/// kept in a cache. Without --invoke the module's `_start` is called, as WASI commands have it.
+///
+/// The guest has the standard streams and the arguments after FILE. Everything else has to be granted.
+#[derive(Debug, Args)]
+#[command(override_usage = "precast run [OPTIONS] <FILE> [ARG]...")]
+#[command(after_long_help = "\
+Grants:
+  fs:HOST[=GUEST][:ro]   a directory, and under which name the guest sees it
+  env[:NAME[=VALUE]]     the environment, or one variable of it
+  clocks, random         time, random numbers
+  net:HOST:PORT          connect there
+  listen:HOST:PORT       accept connections there
+
+Examples:
+  precast run app.so --verbose input.txt          --verbose is the guest's
+  precast run --allow=fs:./data=/data:ro,env:HOME,clocks app.so
+  precast run --invoke add math.wat 2 -3
+
+Exit status: the guest's; 134 after a trap; 125 if precast itself fails, 2 if the command line makes no sense.")]
+pub(crate) struct RunArgs {
+    /// Call this exported function instead of `_start`, and print its results
+    ///
+    /// Each ARG is parsed by the type of the parameter: integers in decimal or as 0x…, floats, nan and inf, vectors as
+    /// 0x with 32 hexadecimal digits. Results are printed one per line. `_initialize` is called first, if exported.
+    #[arg(long, value_name = "EXPORT")]
+    pub(crate) invoke: Option<String>,
+
+    /// Grant the guest something, see below
+    #[arg(long, value_name = "GRANT,...")]
+    pub(crate) allow: Vec<String>,
+
+    /// Grant the guest everything
+    #[arg(short = 'A', long)]
+    pub(crate) allow_all: bool,
+
+    /// How large each memory may grow (K, M and G are understood)
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub(crate) max_memory: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+
+    #[command(flatten)]
+    pub(crate) codegen: CodegenArgs,
+
+    /// The artifact or module, and the guest's arguments
+    #[arg(value_name = "FILE [ARG]", required = true, num_args = 1.., trailing_var_arg = true)]
+    pub(crate) command: Vec<OsString>,
+}
+
+/// Where compiled modules are kept.
+#[derive(Debug, Args)]
+pub(crate) struct CacheArgs {
+    /// Where compiled modules are kept [default: $XDG_CACHE_HOME/precast or ~/.cache/precast]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
+
+    /// Compile anew, and keep nothing
+    #[arg(long, conflicts_with = "cache")]
+    pub(crate) no_cache: bool,
+}
+
+/// Show what is in an artifact
+///
+/// Prints target and CPU features, exports and imports with their types (the imports are everything the guest can ever
+/// ask for), limits, the layout of an instance, the size of each part and the biggest functions. Nothing is run, so
+/// artifacts of any architecture will do. A module is compiled first, as `precast run` does.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  precast inspect app.so
+  precast inspect app.so --functions 50
+  precast inspect --json app.so | jq '.imports[].name'
+
+Exit status: 0, or 1 if the file is no artifact or its digest does not match, or 2 if the command line makes no sense.")]
+pub(crate) struct InspectArgs {
+    /// The artifact or module
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// How many of the biggest functions to list
+    #[arg(long, value_name = "N", default_value_t = 10)]
+    pub(crate) functions: usize,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+}
+
+/// Measure opening, instantiating and calling
+///
+/// Prints median and 99th percentile, in nanoseconds, of opening the artifact when its digest is known already; of the
+/// first cycle of instantiate, call and drop after opening; of that cycle in the steady state; and of the call alone.
+/// Imports that are not WASI's trap when called; the guest's output is discarded.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  precast bench app.so
+  precast bench --invoke add math.wat 2 3
+  precast bench --json app.so | jq .cycle_ns.p50
+
+Exit status: 0, or 1 if something failed, or 2 if the command line makes no sense.")]
+pub(crate) struct BenchArgs {
+    /// The exported function to call [default: `_start`]
+    #[arg(long, value_name = "EXPORT")]
+    pub(crate) invoke: Option<String>,
+
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// How many samples to take of each, at most
+    #[arg(long, value_name = "N", default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) iterations: u32,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
+
+    #[command(flatten)]
+    pub(crate) codegen: CodegenArgs,
+
+    /// The artifact or module
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// The arguments of the call, as for `precast run --invoke`
+    #[arg(value_name = "ARG", allow_negative_numbers = true)]
+    pub(crate) args: Vec<String>,
+}
+
+/// Print a shell's completion script
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Examples:
+  precast completions bash > ~/.local/share/bash-completion/completions/precast
+  precast completions zsh > ~/.zfunc/_precast
+  precast completions fish > ~/.config/fish/completions/precast.fish")]
+pub(crate) struct CompletionsArgs {
+    /// The shell
+    #[arg(value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    fn run_args(line: &[&str]) -> RunArgs {
+        match Cli::try_parse_from(line).unwrap().command {
+            Command::Run(args) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn everything_after_the_file_is_the_guests() {
+        let args = run_args(&["precast", "run", "--invoke", "f", "a.so", "--invoke", "g", "-A", "--", "-3", "--help"]);
+        assert_eq!(args.invoke.as_deref(), Some("f"));
+        assert!(!args.allow_all);
+        assert_eq!(args.command, ["a.so", "--invoke", "g", "-A", "--", "-3", "--help"]);
+    }
+
+    #[test]
+    fn unknown_flags_before_the_file_are_refused() {
+        assert!(Cli::try_parse_from(["precast", "run", "--bogus", "a.so"]).is_err());
+        assert!(Cli::try_parse_from(["precast", "run"]).is_err());
+        assert!(Cli::try_parse_from(["precast", "run", "--no-cache", "--cache=x", "a.so"]).is_err());
+    }
+
+    #[test]
+    fn cache_of_compile_may_have_a_folder() {
+        let cache = |flag: &str| match Cli::try_parse_from(["precast", "compile", flag, "a.wasm"]).unwrap().command {
+            Command::Compile(args) => args.cache,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(cache("--cache"), Some(PathBuf::new()));
+        assert_eq!(cache("--cache=x"), Some(PathBuf::from("x")));
+        assert_eq!(cache("--threads=2"), None);
+    }
+}

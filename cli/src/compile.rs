@@ -1,0 +1,143 @@
+//! `precast compile`: a module in, a file out.
+
+use std::fs;
+use std::io::{self, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use precast_compiler::Options;
+use serde_json::{Value, json};
+
+use crate::args::{CompileArgs, Emit, MessageFormat};
+use crate::artifact::compile_cached;
+use crate::cache::Cache;
+use crate::error::Error;
+use crate::{input, output};
+
+pub(crate) fn run(args: CompileArgs) -> Result<ExitCode, Error> {
+    match (write_output(&args), args.message_format) {
+        (result, MessageFormat::Human) => result.map(|_| ExitCode::SUCCESS),
+        (Ok(message), MessageFormat::Json) => {
+            eprintln!("{message}");
+            Ok(ExitCode::SUCCESS)
+        }
+        (Err(error), MessageFormat::Json) => {
+            eprintln!("{}", error_message(&args.file, &error));
+            Ok(ExitCode::from(error.status(1)))
+        }
+    }
+}
+
+/// Compiles and writes; what comes out is the message about it.
+fn write_output(args: &CompileArgs) -> Result<Value, Error> {
+    let target = output_path(args)?;
+    let mut options = args.codegen.options()?;
+    options.emit = match args.emit {
+        Emit::So => precast_compiler::Emit::So,
+        Emit::Obj => precast_compiler::Emit::Obj,
+        Emit::Clif => precast_compiler::Emit::Clif,
+        Emit::Asm => precast_compiler::Emit::Asm,
+    };
+    let module = input::read_module(&args.file)?;
+    let (bytes, cached) = compile(args, &module, &options)?;
+    if input::is_stdin(&target) {
+        let mut stdout = io::stdout().lock();
+        stdout.write_all(&bytes).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
+    } else {
+        output::write(&target, &bytes).map_err(|error| Error::write(&target, error))?;
+    }
+    let (file, output) = (input::display_name(&args.file), target.display().to_string());
+    let message = format!("compiled `{file}`");
+    Ok(json!({
+        "kind": "artifact", "message": message, "file": file, "output": output, "bytes": bytes.len(), "cached": cached,
+    }))
+}
+
+/// Where to write. Checked before anything is compiled, so that a mistake costs no time.
+fn output_path(args: &CompileArgs) -> Result<PathBuf, Error> {
+    if args.cache.is_some() && args.emit != Emit::So {
+        return Err(Error::Usage("the cache keeps shared objects: --cache goes with --emit so only".into()));
+    }
+    let binary = matches!(args.emit, Emit::So | Emit::Obj);
+    match &args.output {
+        Some(output) if input::is_stdin(output) && binary && io::stdout().is_terminal() => {
+            Err(Error::Usage("a binary does not belong on a terminal: redirect standard output".into()))
+        }
+        Some(output) if is_same_file(output, &args.file) => {
+            Err(Error::Usage(format!("`{}` is input and output: name another file with -o", output.display())))
+        }
+        Some(output) => Ok(output.clone()),
+        None if input::is_stdin(&args.file) => {
+            Err(Error::Usage("standard input has no name to derive the output's from: name it with -o".into()))
+        }
+        None => {
+            let extension = match args.emit {
+                Emit::So => "so",
+                Emit::Obj => "o",
+                Emit::Clif => "clif",
+                Emit::Asm => "s",
+            };
+            let output = args.file.with_extension(extension);
+            if output == args.file {
+                return Err(Error::Usage(format!("`{}` would overwrite itself: name the output with -o", output.display())));
+            }
+            Ok(output)
+        }
+    }
+}
+
+fn is_same_file(a: &Path, b: &Path) -> bool {
+    !input::is_stdin(a) && matches!((fs::canonicalize(a), fs::canonicalize(b)), (Ok(a), Ok(b)) if a == b)
+}
+
+/// What compiling gives, and whether the cache had it.
+fn compile(args: &CompileArgs, module: &[u8], options: &Options) -> Result<(Vec<u8>, bool), Error> {
+    // An empty folder stands for the user's own: `--cache` without one.
+    let folder = args.cache.as_deref().map(|folder| (folder != Path::new("")).then_some(folder));
+    let compile = || compile_cached(&args.file, module, folder.and_then(Cache::usable), options);
+    match args.threads {
+        Some(threads) => rayon::ThreadPoolBuilder::new()
+            .num_threads(threads.into())
+            .build()
+            .map_err(|error| Error::context("cannot start threads", error))?
+            .install(compile),
+        None => compile(),
+    }
+}
+
+/// The JSON message about a failure.
+fn error_message(file: &Path, error: &Error) -> Value {
+    use precast_compiler::Error as CompileError;
+
+    let mut causes = vec![error.to_string()];
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        causes.push(cause.to_string());
+        source = cause.source();
+    }
+    let mut message = json!({ "kind": "error", "message": causes.join(": "), "file": input::display_name(file) });
+    let (kind, place, proposal) = match error {
+        Error::Compile { source, .. } => match source {
+            CompileError::Text(_) => ("text", None, None),
+            CompileError::Invalid { place, .. } => ("invalid", Some(place), None),
+            CompileError::Unsupported { proposal, place } => ("unsupported", Some(place), Some(*proposal)),
+            CompileError::Limit { place, .. } => ("limit", Some(place), None),
+            CompileError::Option(_) => ("option", None, None),
+            CompileError::Internal { .. } => ("internal", None, None),
+            _ => ("error", None, None),
+        },
+        Error::Usage(_) => ("usage", None, None),
+        _ => ("error", None, None),
+    };
+    message["kind"] = kind.into();
+    if let Some(place) = place {
+        message["offset"] = place.offset.into();
+        if let Some(function) = place.function {
+            message["function"] = function.into();
+        }
+    }
+    if let Some(proposal) = proposal {
+        message["proposal"] = proposal.into();
+    }
+    message
+}

@@ -1,0 +1,75 @@
+//! A guest with WASI, from binding to what ended it: what `run` and `bench` have in common.
+
+use precast_loader::{Artifact, Bound, CallError, Func, Instance, InstantiateError, Limits, Linker, Trap, Val};
+use precast_wasi::{Exit, WasiCtx, preview1};
+
+use crate::call::Call;
+use crate::error::Error;
+
+/// Why a guest stopped before it returned.
+pub(crate) enum Stop {
+    /// It called `proc_exit` with this status.
+    Exit(i32),
+    /// It trapped.
+    Trap(Trap),
+    /// Something of ours failed.
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Failed(error)
+    }
+}
+
+impl From<CallError> for Stop {
+    fn from(error: CallError) -> Self {
+        match error {
+            CallError::Trap(trap) => Stop::Trap(trap),
+            CallError::Host(error) => match error.downcast::<Exit>() {
+                Ok(exit) => Stop::Exit(exit.0),
+                Err(error) => Stop::Failed(Error::context("a host function failed", error)),
+            },
+            error => Stop::Failed(Error::context("the call failed", error)),
+        }
+    }
+}
+
+impl From<InstantiateError> for Stop {
+    fn from(error: InstantiateError) -> Self {
+        match error {
+            InstantiateError::Start(error) => error.into(),
+            error => Stop::Failed(Error::context("cannot instantiate", error)),
+        }
+    }
+}
+
+/// Whether the artifact imports anything of WASI 0.1.
+pub(crate) fn imports_wasi(artifact: &Artifact) -> bool {
+    artifact.imports().any(|import| import.module == preview1::MODULE)
+}
+
+/// Binds WASI, if it is imported, and nothing else; `trap_missing` lets other functions be missing until called.
+pub(crate) fn bind(artifact: &Artifact, limits: Limits, trap_missing: bool) -> Result<Bound<WasiCtx>, Error> {
+    let mut linker = Linker::new();
+    if imports_wasi(artifact) {
+        preview1::add_to_linker(&mut linker, |context: &mut WasiCtx| context);
+    }
+    if trap_missing {
+        linker.trap_missing_functions();
+    }
+    let bound = linker.bind(artifact).map_err(|error| Error::context("cannot bind the imports", error))?;
+    Ok(bound.limits(limits))
+}
+
+/// The function that `call` calls.
+pub(crate) fn function(instance: &Instance<WasiCtx>, call: &Call) -> Result<Func, Error> {
+    let found = instance.func_dynamic(&call.export);
+    found.map_err(|error| Error::context(format_args!("cannot call `{}`", call.export), error))
+}
+
+/// Calls an export of `instance`.
+pub(crate) fn call(instance: &mut Instance<WasiCtx>, call: &Call) -> Result<Vec<Val>, Stop> {
+    let func = function(instance, call)?;
+    Ok(func.call(instance, &call.params)?)
+}

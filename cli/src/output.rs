@@ -1,0 +1,73 @@
+//! Writing files: complete or not at all.
+
+use std::fs::{self, File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+/// Permissions of what we write, before the umask.
+const MODE: u32 = 0o644;
+
+/// Writes `bytes` to `path`. A regular file is written under a temporary name in the same folder and renamed, so that
+/// nobody sees half of it and whoever has the old one mapped keeps it. Where `path` is something else, such as a device
+/// or a pipe, it is written to as it stands.
+pub(crate) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    // A link stays a link: what it points to is replaced.
+    let path = &fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    match fs::metadata(path) {
+        Ok(metadata) if metadata.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
+        Ok(metadata) if !metadata.is_file() => File::options().write(true).open(path)?.write_all(bytes),
+        _ => replace(path, bytes),
+    }
+}
+
+/// Writes `bytes` under a temporary name in the folder of `path`, and renames it.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    let mut file = tempfile::Builder::new()
+        .prefix(".precast-")
+        .permissions(Permissions::from_mode(MODE))
+        .tempfile_in(folder)
+        // The folder is what could not be written: the temporary name would only puzzle.
+        .map_err(|error| io::Error::from(error.kind()))?;
+    file.write_all(bytes)?;
+    file.persist(path).map_err(|error| error.error)?;
+    Ok(())
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_replaced_with_ordinary_permissions() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.so");
+        write(&path, b"one").unwrap();
+        let old = File::open(&path).unwrap();
+        write(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(io::read_to_string(old).unwrap(), "one");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7133, 0);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn links_stay_and_devices_are_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
+        write(&file, b"one").unwrap();
+        std::os::unix::fs::symlink("file", &link).unwrap();
+        write(&link, b"two").unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read(&file).unwrap(), b"two");
+
+        write(Path::new("/dev/null"), b"gone").unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+        assert_eq!(write(folder.path(), b"x").unwrap_err().kind(), io::ErrorKind::IsADirectory);
+    }
+}

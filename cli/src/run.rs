@@ -1,0 +1,117 @@
+//! `precast run`: an artifact, or a module that becomes one, runs as a process would.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use precast_loader::{Artifact, Limits, Val};
+use precast_wasi::{Grants, WasiCtx, WasiCtxBuilder};
+
+use crate::args::RunArgs;
+use crate::artifact;
+use crate::call::{self, COMMAND, Call, REACTOR};
+use crate::error::Error;
+use crate::guest::{self, Stop};
+use crate::trap::Backtrace;
+use crate::values;
+
+/// Exit status after a trap: that of a process killed by SIGABRT, as a shell shows it.
+const TRAP: u8 = 134;
+
+pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Error> {
+    // Before anything is compiled, so that a mistake costs no time.
+    let grants = grants(&args)?;
+    let (file, guest_args) = args.command.split_first().ok_or_else(|| Error::Usage("no file is named".into()))?;
+    let (artifact, _) = artifact::open(Path::new(file), &args.cache, &args.codegen)?;
+    let call = match &args.invoke {
+        Some(export) => Call::new(&artifact, export, guest_args)?,
+        None => command(&artifact)?,
+    };
+    let wasi = context(grants, file, guest_args, args.invoke.is_some())?;
+    let limits = Limits { memory_bytes: args.max_memory, ..Limits::default() };
+    match execute(&artifact, limits, wasi, &call) {
+        Ok(results) => {
+            print(&results)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(Stop::Exit(status)) => Ok(ExitCode::from(exit_status(status))),
+        Err(Stop::Trap(trap)) => {
+            eprintln!("precast: trap: {}", Backtrace(&trap));
+            Ok(ExitCode::from(TRAP))
+        }
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}
+
+/// The call of a WASI command's `_start`.
+fn command(artifact: &Artifact) -> Result<Call, Error> {
+    Call::without_params(artifact, COMMAND).ok_or_else(|| match call::no_function(artifact, COMMAND) {
+        Error::Usage(message) => Error::Usage(format!("{message} (--invoke calls another)")),
+        error => error,
+    })
+}
+
+fn grants(args: &RunArgs) -> Result<Grants, Error> {
+    let mut grants = if args.allow_all { Grants::all() } else { Grants::none() };
+    for list in &args.allow {
+        grants.extend(Grants::parse(list).map_err(|error| Error::Usage(format!("--allow: {error}")))?);
+    }
+    Ok(grants)
+}
+
+/// What the guest sees of the world. Its first argument is the file's name without its folder, which is none of its
+/// business; the arguments of `--invoke` are the function's, not the program's.
+fn context(grants: Grants, file: &OsString, args: &[OsString], invoked: bool) -> Result<WasiCtx, Error> {
+    let name = Path::new(file).file_name().unwrap_or(file);
+    let args = if invoked { &[] } else { args };
+    let utf8 = |arg: &OsString| {
+        arg.to_str().map(str::to_owned).ok_or_else(|| Error::Usage(format!("the argument {arg:?} is not UTF-8")))
+    };
+    let mut builder = WasiCtxBuilder::new();
+    builder.arg(name.to_string_lossy());
+    for arg in args {
+        builder.arg(utf8(arg)?);
+    }
+    builder
+        .grants(grants)
+        .on_denial(|denial| eprintln!("precast: {denial}"))
+        .build()
+        .map_err(|error| Error::context("cannot grant what was asked for", error))
+}
+
+/// Instantiates and calls; of a reactor, its initialiser first.
+fn execute(artifact: &Artifact, limits: Limits, wasi: WasiCtx, call: &Call) -> Result<Vec<Val>, Stop> {
+    let bound = guest::bind(artifact, limits, false)?;
+    let mut instance = bound.instantiate(wasi)?;
+    if call.export != COMMAND && call.export != REACTOR
+        && let Some(initialize) = Call::without_params(artifact, REACTOR)
+    {
+        guest::call(&mut instance, &initialize)?;
+    }
+    let results = guest::call(&mut instance, call);
+    // The process ends here: the kernel takes the slot back faster than a reset would make it good as new.
+    std::mem::forget(instance);
+    results
+}
+
+fn print(results: &[Val]) -> Result<(), Error> {
+    let lines: String = results.iter().map(|value| values::show(value) + "\n").collect();
+    io::stdout().write_all(lines.as_bytes()).map_err(Error::stdout)
+}
+
+/// The guest's status, of which a process can only tell eight bits: what does not fit is a failure, and stays one.
+fn exit_status(status: i32) -> u8 {
+    u8::try_from(status).unwrap_or(u8::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_that_does_not_fit_is_no_success() {
+        assert_eq!([0, 1, 255].map(exit_status), [0, 1, 255]);
+        assert_eq!([256, -1, i32::MIN].map(exit_status), [255, 255, 255]);
+    }
+}
