@@ -117,8 +117,20 @@ fn scripts_of_the_crate_do_as_expected() {
         write("spec/core", script.name(), script.raw());
     }
     let merged = [
-        Simd, BulkMemoryOperations, TailCall, FunctionReferences, GC, ExceptionHandling, MultiMemory, RelaxedSimd,
-        ExtendedConst, ReferenceTypes, MultiValue, SignExtensionOps, NontrappingFloatToIntConversions, Memory64,
+        Simd,
+        BulkMemoryOperations,
+        TailCall,
+        FunctionReferences,
+        GC,
+        ExceptionHandling,
+        MultiMemory,
+        RelaxedSimd,
+        ExtendedConst,
+        ReferenceTypes,
+        MultiValue,
+        SignExtensionOps,
+        NontrappingFloatToIntConversions,
+        Memory64,
         Annotations,
     ];
     for script in merged.into_iter().flat_map(data::proposal) {

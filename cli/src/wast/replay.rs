@@ -8,9 +8,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::thread::{Scope, ScopedJoinHandle};
 
-use precast_loader::{
-    Artifact, CallError, Extern, InstanceId, InstantiateError, Linker, Policy, Store, Trap, Val,
-};
+use precast_loader::{Artifact, CallError, Extern, InstanceId, InstantiateError, Linker, Policy, Store, Trap, Val};
 
 use super::compile::Compiled;
 use super::script::{Action, Directive, Kind, ModuleIndex};

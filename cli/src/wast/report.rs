@@ -150,7 +150,9 @@ mod tests {
     fn lines_round_trip() {
         let fail = Event::Fail("expected \"a\"\n  got\tb \u{1f600}".into());
         assert!(!fail.to_string().contains('\n'));
-        for event in [Event::Total(7), Event::At(Place { line: 3, column: 14 }), Event::Pass, fail, Event::Skip, Event::End] {
+        for event in
+            [Event::Total(7), Event::At(Place { line: 3, column: 14 }), Event::Pass, fail, Event::Skip, Event::End]
+        {
             assert_eq!(Event::parse(&event.to_string()), Some(event));
         }
         for line in ["", "at 3", "at x:1", "total", "fail x", "thread 'main' panicked at"] {

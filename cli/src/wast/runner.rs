@@ -27,8 +27,7 @@ impl Runner {
     /// A runner that gives each script `timeout`.
     pub(super) fn new(timeout: Duration) -> Result<Self, Error> {
         let program = std::env::current_exe().map_err(|error| Error::context("cannot find this program", error))?;
-        let artifacts =
-            tempfile::tempdir().map_err(|error| Error::context("cannot make a temporary folder", error))?;
+        let artifacts = tempfile::tempdir().map_err(|error| Error::context("cannot make a temporary folder", error))?;
         Ok(Runner { program, artifacts, timeout })
     }
 

@@ -147,8 +147,12 @@ fn describe_expected(expected: &WastRetCore<'_>) -> String {
     match expected {
         WastRetCore::I32(value) => format!("(i32.const {value})"),
         WastRetCore::I64(value) => format!("(i64.const {value})"),
-        WastRetCore::F32(pattern) => format!("(f32.const {})", describe_pattern(pattern, |value| describe_f32(value.bits))),
-        WastRetCore::F64(pattern) => format!("(f64.const {})", describe_pattern(pattern, |value| describe_f64(value.bits))),
+        WastRetCore::F32(pattern) => {
+            format!("(f32.const {})", describe_pattern(pattern, |value| describe_f32(value.bits)))
+        }
+        WastRetCore::F64(pattern) => {
+            format!("(f64.const {})", describe_pattern(pattern, |value| describe_f64(value.bits)))
+        }
         WastRetCore::V128(pattern) => format!("(v128.const {})", describe_v128(pattern)),
         WastRetCore::Either(cases) => format!("(either {})", list(cases.iter().map(describe_expected))),
         WastRetCore::RefExtern(Some(value)) => format!("(ref.extern {value})"),
@@ -177,11 +181,16 @@ fn describe_v128(pattern: &V128Pattern) -> String {
         lanes.fold(shape.to_owned(), |text, lane| text + " " + &lane)
     }
     fn hex<const N: usize>(shape: &str, bytes: impl Iterator<Item = [u8; N]>) -> String {
-        lanes(shape, bytes.map(|bytes| bytes.iter().rev().fold("0x".into(), |mut text: String, byte| {
-            // Writing to a string does not fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })))
+        lanes(
+            shape,
+            bytes.map(|bytes| {
+                bytes.iter().rev().fold("0x".into(), |mut text: String, byte| {
+                    // Writing to a string does not fail.
+                    let _ = write!(text, "{byte:02x}");
+                    text
+                })
+            }),
+        )
     }
     match pattern {
         V128Pattern::I8x16(values) => hex("i8x16", values.iter().map(|lane| lane.to_le_bytes())),
@@ -315,10 +324,7 @@ mod tests {
         assert_eq!(check(&[], &[Val::I64(-5)]).unwrap_err(), "expected nothing, got (i64.const -5)");
         assert_eq!(check(&[], &[]), Ok(()));
         assert!(check(&expected, &[Val::I32(1)]).is_err());
-        let message = check(
-            &[WastRetCore::V128(V128Pattern::I16x8([1, -1, 0, 0, 0, 0, 0, 2]))],
-            &[Val::V128(1)],
-        );
+        let message = check(&[WastRetCore::V128(V128Pattern::I16x8([1, -1, 0, 0, 0, 0, 0, 2]))], &[Val::V128(1)]);
         let lanes = "0x0001 0xffff 0x0000 0x0000 0x0000 0x0000 0x0000 0x0002";
         let got = "0x00000001 0x00000000 0x00000000 0x00000000";
         assert_eq!(message, Err(format!("expected (v128.const i16x8 {lanes}), got (v128.const i32x4 {got})")));
