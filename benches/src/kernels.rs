@@ -1,0 +1,79 @@
+//! How fast the code is: `kern-*`, which import nothing, and the kernels of `rs-kernels`, which time themselves.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use precast_loader::Linker;
+use wasmtime::Store;
+
+use crate::guests::{self, KERNELS, Pair};
+use crate::host::{self, Host};
+use crate::report::{Report, median, milliseconds};
+use crate::{Result, peer};
+
+pub fn run(report: &mut Report) -> Result<()> {
+    kernels(report)?;
+    rust_kernels(report)?;
+    report.geometric_mean("run time", "ms");
+    Ok(())
+}
+
+fn kernels(report: &mut Report) -> Result<()> {
+    let engine = peer::engine()?;
+    for (name, argument) in KERNELS {
+        let Some(path) = guests::find(&format!("kern-{name}.core.wasm")) else { continue };
+        let pair = Pair::compile(&engine, &std::fs::read(path)?)?;
+        let mut ours = Linker::<()>::new().bind(&pair.open_ours()?)?.instantiate(())?;
+        let our_run = ours.func::<i32, i32>("run")?;
+        let mut store = Store::new(&engine, ());
+        let instance = wasmtime::Linker::new(&engine).instantiate(&mut store, &pair.open_peers(&engine)?)?;
+        let peer_run = instance.get_typed_func::<i32, i32>(&mut store, "run")?;
+        if our_run.call(&mut ours, *argument)? != peer_run.call(&mut store, *argument)? {
+            return Err(format!("{name}: the results differ").into());
+        }
+        report.compare(
+            &format!("kern-{name} {argument}"),
+            "ms",
+            || timed(|| Ok(our_run.call(&mut ours, *argument).map(drop)?)),
+            || timed(|| Ok(peer_run.call(&mut store, *argument).map(drop)?)),
+        )?;
+    }
+    Ok(())
+}
+
+fn timed(call: impl FnOnce() -> Result<()>) -> Result<f64> {
+    let start = Instant::now();
+    call()?;
+    Ok(milliseconds(start.elapsed()))
+}
+
+fn rust_kernels(report: &mut Report) -> Result<()> {
+    let Some(path) = guests::find("rs-kernels.p1.wasm") else { return Ok(()) };
+    let engine = peer::engine()?;
+    let pair = Pair::compile(&engine, &std::fs::read(path)?)?;
+    let bound = host::ours::linker().bind(&pair.open_ours()?)?;
+    let pre = host::peers::linker(&engine)?.instantiate_pre(&pair.open_peers(&engine)?)?;
+    let arguments = ["rs-kernels", "all", "4"];
+    let mut figures: BTreeMap<String, [Vec<f64>; 2]> = BTreeMap::new();
+    let mut note = |side: usize, stderr: &str| {
+        for line in stderr.lines() {
+            if let [kernel, time, "us"] = line.split(' ').collect::<Vec<_>>()[..] {
+                figures.entry(kernel.into()).or_default()[side].push(time.parse::<f64>().unwrap_or(f64::NAN) / 1e3);
+            }
+        }
+    };
+    for _ in 0..report.rounds {
+        let mut ours = bound.instantiate(Host::new(&arguments))?;
+        ours.func::<(), ()>("_start")?.call(&mut ours, ())?;
+        note(0, &ours.data().stderr);
+        let mut store = Store::new(&engine, Host::new(&arguments));
+        let instance = pre.instantiate(&mut store)?;
+        instance.get_typed_func::<(), ()>(&mut store, "_start")?.call(&mut store, ())?;
+        note(1, &store.data().stderr);
+    }
+    for (kernel, mut sides) in figures {
+        let [ours, peers] = &mut sides;
+        report.add(&format!("rs-kernels {kernel}"), "ms", median(ours), median(peers));
+    }
+    Ok(())
+}

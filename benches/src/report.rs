@@ -1,0 +1,101 @@
+//! Rounds, medians, ratios, and the table they end in.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use crate::Result;
+
+/// Collects figures; prints each as it comes.
+pub struct Report {
+    /// How often each pair is measured.
+    pub rounds: usize,
+    group: String,
+    rows: Vec<Row>,
+}
+
+struct Row {
+    group: String,
+    name: String,
+    unit: &'static str,
+    ours: f64,
+    peers: f64,
+}
+
+impl Report {
+    pub fn new(rounds: usize) -> Self {
+        Report { rounds, group: String::new(), rows: Vec::new() }
+    }
+
+    pub fn group(&mut self, name: &str) {
+        self.group = name.into();
+        println!("\n{name:<34} {:>12} {:>12} {:>8}", "precast", "wasmtime", "ratio");
+    }
+
+    /// Measures both in alternation and reports the medians. A measurement returns its figure in `unit`.
+    pub fn compare(
+        &mut self,
+        name: &str,
+        unit: &'static str,
+        mut ours: impl FnMut() -> Result<f64>,
+        mut peers: impl FnMut() -> Result<f64>,
+    ) -> Result<()> {
+        let (mut our_figures, mut peer_figures) = (Vec::new(), Vec::new());
+        for _ in 0..self.rounds {
+            our_figures.push(ours()?);
+            peer_figures.push(peers()?);
+        }
+        self.add(name, unit, median(&mut our_figures), median(&mut peer_figures));
+        Ok(())
+    }
+
+    /// Reports a pair of medians.
+    pub fn add(&mut self, name: &str, unit: &'static str, ours: f64, peers: f64) {
+        println!("{name:<34} {ours:>9.2} {unit:<2} {peers:>9.2} {unit:<2} {:>8.3}", ours / peers);
+        self.rows.push(Row { group: self.group.clone(), name: name.into(), unit, ours, peers });
+    }
+
+    /// Prints the geometric mean of the ratios of the current group's rows that have `unit`.
+    pub fn geometric_mean(&self, label: &str, unit: &str) {
+        let rows = self.rows.iter().filter(|row| row.group == self.group && row.unit == unit);
+        let logs: Vec<f64> = rows.map(|row| (row.ours / row.peers).ln()).collect();
+        let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
+        println!("{label:<34} {:>34.3}  (geometric mean)", mean);
+    }
+
+    /// Writes the rows as JSON if a file is given.
+    pub fn finish(self, json: Option<&Path>) -> Result<()> {
+        let Some(path) = json else { return Ok(()) };
+        let rows: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| {
+                serde_json::json!({
+                    "group": row.group, "name": row.name, "unit": row.unit,
+                    "precast": row.ours, "wasmtime": row.peers, "ratio": row.ours / row.peers,
+                })
+            })
+            .collect();
+        std::fs::write(path, serde_json::to_vec_pretty(&rows)?)?;
+        Ok(())
+    }
+}
+
+/// The median of the figures.
+pub fn median(figures: &mut [f64]) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
+/// Nanoseconds of one of `times` calls.
+pub fn nanoseconds(times: u32, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+    let start = Instant::now();
+    for _ in 0..times {
+        call()?;
+    }
+    Ok(start.elapsed().as_nanos() as f64 / f64::from(times))
+}
+
+/// A duration in milliseconds.
+pub fn milliseconds(duration: Duration) -> f64 {
+    duration.as_secs_f64() * 1e3
+}
