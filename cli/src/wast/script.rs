@@ -2,6 +2,8 @@
 //!
 //! Splitting the two is what lets every module be compiled before anything runs.
 
+use std::collections::HashSet;
+
 use wast::core::{WastArgCore, WastRetCore};
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
@@ -94,7 +96,7 @@ pub(super) fn lex(text: &str) -> Result<ParseBuffer<'_>, (Place, String)> {
 /// As for [`lex`].
 pub(super) fn parse<'a>(text: &str, tokens: &'a ParseBuffer<'a>) -> Result<Script<'a>, (Place, String)> {
     let script = parser::parse::<Wast<'a>>(tokens).map_err(|error| locate(text, &error))?;
-    let mut splitter = Splitter { lines: Lines::new(text), modules: Vec::new() };
+    let mut splitter = Splitter { lines: Lines::new(text), modules: Vec::new(), components: HashSet::new() };
     let directives = script.directives.into_iter().map(|directive| splitter.directive(directive)).collect();
     Ok(Script { modules: splitter.modules, directives })
 }
@@ -104,29 +106,53 @@ fn locate(text: &str, error: &wast::Error) -> (Place, String) {
 }
 
 /// Takes the modules out of directives.
-struct Splitter {
+struct Splitter<'a> {
     lines: Lines,
     modules: Vec<Module>,
+    /// The names that stand for components at this point of the script, since nothing else tells an action on a
+    /// component from one on a module.
+    components: HashSet<Name<'a>>,
 }
 
-impl Splitter {
-    fn directive<'a>(&mut self, directive: WastDirective<'a>) -> Directive<'a> {
+/// What a directive can refer to. Without an identifier, it means the last.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Name<'a> {
+    Instance(Option<&'a str>),
+    Definition(Option<&'a str>),
+}
+
+impl<'a> Splitter<'a> {
+    fn directive(&mut self, directive: WastDirective<'a>) -> Directive<'a> {
         let place = self.lines.place(directive.span());
         // `None` stands for anything of the component model.
         Directive { place, kind: self.kind(directive).unwrap_or(Kind::Component) }
     }
 
-    fn kind<'a>(&mut self, directive: WastDirective<'a>) -> Option<Kind<'a>> {
+    fn kind(&mut self, directive: WastDirective<'a>) -> Option<Kind<'a>> {
         Some(match directive {
-            WastDirective::Module(wat) => Kind::Module { name: name(wat.name()), module: self.module(wat)? },
+            WastDirective::Module(wat) => {
+                let name = name(wat.name());
+                let module = self.module(wat);
+                self.defines(Name::Instance(name), module.is_none());
+                Kind::Module { name, module: module? }
+            }
             WastDirective::ModuleDefinition(wat) => {
-                Kind::Definition { name: name(wat.name()), module: self.module(wat)? }
+                let name = name(wat.name());
+                let module = self.module(wat);
+                self.defines(Name::Definition(name), module.is_none());
+                Kind::Definition { name, module: module? }
             }
             WastDirective::ModuleInstance { instance, module, .. } => {
-                Kind::Instance { name: name(instance), definition: name(module) }
+                let (name, definition) = (name(instance), name(module));
+                let core = self.core(Name::Definition(definition));
+                self.defines(Name::Instance(name), core.is_none());
+                core?;
+                Kind::Instance { name, definition }
             }
             WastDirective::Register { name: export, module, .. } => {
-                Kind::Register { name: export, instance: name(module) }
+                let instance = name(module);
+                self.core(Name::Instance(instance))?;
+                Kind::Register { name: export, instance }
             }
             WastDirective::Invoke(invoke) => Kind::Run(self.invoke(invoke)?),
             WastDirective::AssertReturn { exec, results, .. } => {
@@ -151,17 +177,43 @@ impl Splitter {
         })
     }
 
-    fn action<'a>(&mut self, execute: WastExecute<'a>) -> Option<Action<'a>> {
+    fn action(&mut self, execute: WastExecute<'a>) -> Option<Action<'a>> {
         Some(match execute {
             WastExecute::Invoke(invoke) => self.invoke(invoke)?,
-            WastExecute::Get { module, global, .. } => Action::Get { instance: name(module), global },
+            WastExecute::Get { module, global, .. } => {
+                let instance = name(module);
+                self.core(Name::Instance(instance))?;
+                Action::Get { instance, global }
+            }
             WastExecute::Wat(wat) => Action::Instantiate(self.module(QuoteWat::Wat(wat))?),
         })
     }
 
-    fn invoke<'a>(&mut self, invoke: WastInvoke<'a>) -> Option<Action<'a>> {
+    fn invoke(&mut self, invoke: WastInvoke<'a>) -> Option<Action<'a>> {
+        let instance = name(invoke.module);
+        self.core(Name::Instance(instance))?;
         let args = invoke.args.into_iter().map(core_argument).collect::<Option<_>>()?;
-        Some(Action::Invoke { instance: name(invoke.module), function: invoke.name, args })
+        Some(Action::Invoke { instance, function: invoke.name, args })
+    }
+
+    /// From here on, `name` and the last of its kind are components, or are modules.
+    fn defines(&mut self, name: Name<'a>, component: bool) {
+        let last = match name {
+            Name::Instance(_) => Name::Instance(None),
+            Name::Definition(_) => Name::Definition(None),
+        };
+        for name in [name, last] {
+            if component {
+                self.components.insert(name);
+            } else {
+                self.components.remove(&name);
+            }
+        }
+    }
+
+    /// `None` if `name` is a component.
+    fn core(&self, name: Name<'a>) -> Option<()> {
+        (!self.components.contains(&name)).then_some(())
     }
 
     /// Adds a module; `None` if it is a component.
@@ -257,6 +309,22 @@ mod tests {
         let Kind::Thread { name: "t", shared: Some("a"), directives } = &thread.kind else { panic!("{thread:?}") };
         assert!(matches!(directives[0].kind, Kind::Module { name: None, module: ModuleIndex(3) }));
         assert!(matches!(&directives[1].kind, Kind::Run(Action::Invoke { function: "f", .. })));
+    }
+
+    #[test]
+    fn what_refers_to_a_component_is_told_apart() {
+        let text = r#"
+            (module $m) (component $c)
+            (invoke "f") (invoke $c "f") (invoke $m "f") (register "x" $c) (assert_return (invoke $c "f" (u32.const 1)))
+            (module) (invoke "f")
+            (component definition $d) (component instance $i $d) (invoke $i "f")
+            (module definition $d) (module instance $i $d) (invoke $i "f")
+        "#;
+        let tokens = lex(text).unwrap();
+        let script = parse(text, &tokens).unwrap();
+        let skipped = script.directives.iter().map(|directive| matches!(directive.kind, Kind::Component));
+        let expected = [0, 1, 1, 1, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0].map(|skipped| skipped == 1);
+        assert!(skipped.eq(expected), "{script:?}");
     }
 
     #[test]
