@@ -1,7 +1,7 @@
 //! Operators on all 128 bits: constants, logic, selection.
 
 use cranelift_codegen::ir::types::I8X16;
-use cranelift_codegen::ir::{ConstantData, InstBuilder, Opcode};
+use cranelift_codegen::ir::{ConstantData, InstBuilder, Opcode, Type, Value};
 use wasmparser::Operator;
 
 use super::{binary, push_bool, push_v128, unary, underlying, view};
@@ -35,11 +35,15 @@ fn and_not(t: &mut FuncTranslator<'_>) {
     t.push(value);
 }
 
-/// With the lanes of the mask, since a mask that visibly comes from a comparison makes one blend on x86-64.
+/// The lanes `value` was made with, if they are integers: Cranelift's patterns want to see a comparison as it is.
+fn integer_lanes(t: &FuncTranslator<'_>, value: Value) -> Type {
+    let lanes = t.type_of(underlying(t, value));
+    if lanes.lane_type().is_int() { lanes } else { I8X16 }
+}
+
 fn bitselect(t: &mut FuncTranslator<'_>) {
     let (if_one, if_zero, mask) = t.pop3();
-    let lanes = Some(underlying(t, mask)).map(|mask| t.type_of(mask)).filter(|ty| ty.lane_type().is_int());
-    let lanes = lanes.unwrap_or(I8X16);
+    let lanes = integer_lanes(t, mask);
     let (mask, if_one, if_zero) = (view(t, mask, lanes), view(t, if_one, lanes), view(t, if_zero, lanes));
     let value = t.ins().bitselect(mask, if_one, if_zero);
     push_v128(t, value);
@@ -47,6 +51,8 @@ fn bitselect(t: &mut FuncTranslator<'_>) {
 
 fn any_true(t: &mut FuncTranslator<'_>) {
     let operand = t.pop();
+    let lanes = integer_lanes(t, operand);
+    let operand = view(t, operand, lanes);
     let value = t.ins().vany_true(operand);
     push_bool(t, value);
 }
