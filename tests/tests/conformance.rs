@@ -220,6 +220,18 @@ mod runner {
     }
 
     #[test]
+    fn a_script_that_hangs_is_ended() {
+        let folder = workspace_root().join("tests/wast");
+        let mut command = Command::new(precast_binary());
+        let output = command.current_dir(folder).args(["wast", "--timeout", "2", "hangs.wast"]).output();
+        let output = output.expect("precast can be run");
+        assert_eq!(output.status.code(), Some(1));
+        let lines = String::from_utf8_lossy(&output.stdout).into_owned();
+        let failure = "hangs.wast:3:2: ran for more than 2 s (1 more not reached)";
+        assert_eq!(lines, format!("{failure}\n1 passed, 2 failed, 0 skipped\n"));
+    }
+
+    #[test]
     fn a_file_that_is_no_script_fails_at_its_place() {
         let (status, lines) = run(&["broken.wast"], None);
         assert_eq!(status, Some(1));

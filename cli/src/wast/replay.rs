@@ -8,7 +8,9 @@ use std::fmt;
 use std::path::PathBuf;
 use std::thread::{Scope, ScopedJoinHandle};
 
-use precast_loader::{Artifact, CallError, Extern, InstanceId, InstantiateError, Linker, Policy, Store, Trap, Val};
+use precast_loader::{
+    Artifact, BindError, CallError, Extern, InstanceId, InstantiateError, Linker, Policy, Store, Trap, Val,
+};
 
 use super::compile::Compiled;
 use super::script::{Action, Directive, Kind, ModuleIndex};
@@ -75,6 +77,26 @@ impl From<CallError> for Stop {
     }
 }
 
+impl From<BindError> for Stop {
+    fn from(error: BindError) -> Self {
+        match error {
+            BindError::Missing { .. } | BindError::Type { .. } => Stop::Unlinkable(chain(&error)),
+            other => Stop::Other(chain(&other)),
+        }
+    }
+}
+
+impl From<InstantiateError> for Stop {
+    fn from(error: InstantiateError) -> Self {
+        match error {
+            InstantiateError::Start(error) => error.into(),
+            InstantiateError::Import { .. } => Stop::Unlinkable(chain(&error)),
+            // That there is no room for an instance says nothing about its imports.
+            other => Stop::Other(chain(&other)),
+        }
+    }
+}
+
 /// An instance, or why there is none.
 type Instance = Result<InstanceId, String>;
 
@@ -85,6 +107,7 @@ pub(super) struct Replay<'scope, 'env> {
     host: &'env [PathBuf],
     store: Store<()>,
     linker: Linker<()>,
+    registered: HashMap<&'env str, Vec<InstanceId>>,
     /// Kept open to the end, so that another replay opens the same files at other addresses.
     artifacts: HashMap<PathBuf, Artifact>,
     opened: Vec<PathBuf>,
@@ -105,6 +128,7 @@ impl<'scope, 'env> Replay<'scope, 'env> {
             host,
             store: Store::new(()),
             linker: Linker::new(),
+            registered: HashMap::new(),
             artifacts: HashMap::new(),
             opened: Vec::new(),
             definitions: HashMap::new(),
@@ -113,12 +137,10 @@ impl<'scope, 'env> Replay<'scope, 'env> {
             current: Err("there is no module yet".into()),
             threads: HashMap::new(),
         };
-        for path in host {
-            match replay.instantiate_file(path) {
-                Ok(instance) => _ = replay.linker.define_instance(spectest::NAME, &replay.store, instance),
-                // Imports of it will be missing; until then this is what "no module yet" means.
-                Err(stop) => replay.current = Err(format!("`{}` failed: {stop}", spectest::NAME)),
-            }
+        match host.iter().map(|path| replay.instantiate_file(path)).collect() {
+            Ok(instances) => replay.set_registered(spectest::NAME, instances),
+            // Imports of it will be missing; until there is a module, this is why there is none.
+            Err(stop) => replay.current = Err(format!("`{}` failed: {stop}", spectest::NAME)),
         }
         replay
     }
@@ -136,6 +158,7 @@ impl<'scope, 'env> Replay<'scope, 'env> {
                 self.run(action).map_err(|stop| stop.to_string()).and_then(|got| values::check(expected, &got))
             }
             Kind::Trap(action, message) => expect_trap(self.run(action), message),
+            // The loader reports neither of these two: no module that could cause them is supported.
             Kind::Exception(action) => expect(self.run(action), "an uncaught exception"),
             Kind::Suspension(action, message) => expect(self.run(action), &format!("a suspension `{message}`")),
             Kind::Invalid(module) => self.invalid(*module),
@@ -198,10 +221,23 @@ impl<'scope, 'env> Replay<'scope, 'env> {
         self.current.clone().map(drop)
     }
 
-    fn register(&mut self, name: &str, instance: Option<&str>) -> Result<(), String> {
+    fn register(&mut self, name: &'env str, instance: Option<&str>) -> Result<(), String> {
         let instance = self.named(instance)?;
-        self.linker.define_instance(name, &self.store, instance);
+        self.set_registered(name, vec![instance]);
         Ok(())
+    }
+
+    /// Makes the exports of `instances`, and nothing else, importable under `name`.
+    fn set_registered(&mut self, name: &'env str, instances: Vec<InstanceId>) {
+        if self.registered.insert(name, instances).is_some() {
+            // What an earlier instance of that name exported must not be found any more, and a linker forgets nothing.
+            self.linker = Linker::new();
+        }
+        for (name, instances) in &self.registered {
+            for instance in instances {
+                self.linker.define_instance(name, &self.store, *instance);
+            }
+        }
     }
 
     fn invalid(&self, module: ModuleIndex) -> Result<(), String> {
@@ -259,11 +295,7 @@ impl<'scope, 'env> Replay<'scope, 'env> {
                 artifact
             }
         };
-        let bound = self.linker.bind(&artifact).map_err(|error| Stop::Unlinkable(chain(&error)))?;
-        bound.instantiate_in(&mut self.store).map_err(|error| match error {
-            InstantiateError::Trap(trap) => trap.into(),
-            other => Stop::Unlinkable(chain(&other)),
-        })
+        Ok(self.linker.bind(&artifact)?.instantiate_in(&mut self.store)?)
     }
 
     /// Runs directives in a thread of their own. It has a store of its own, since a store belongs to one thread at a
