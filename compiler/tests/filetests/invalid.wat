@@ -1,0 +1,2 @@
+;;! emit error
+(module (func (result i32) (nop)))

@@ -1,0 +1,2 @@
+;;! emit error
+(module (func (i32.cosnt 1)))

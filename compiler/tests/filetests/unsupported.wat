@@ -1,0 +1,2 @@
+;;! emit error
+(module (func) (func (param i32) (result i32) (ref.test (ref i31) (ref.i31 (local.get 0)))))

@@ -1,0 +1,2 @@
+;;! emit error
+(module (memory i64 1))
