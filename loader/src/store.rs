@@ -1,0 +1,268 @@
+//! Stores: instances that can reach each other, and the host's data.
+//!
+//! What comes in: the host's `T`, and instances that [`crate::Bound`] makes. What goes out: the exports of each, as
+//! handles that only mean something together with their store.
+//!
+//! A store is one allocation with an address that never changes: host words, the context and every record point to it.
+//! A store with one instance, by far the commonest, has that instance's record inside, so that making it allocates once.
+//!
+//! # Safety
+//! All access goes through the raw pointer that [`Store`] owns. Whoever may use the store has a borrow of it ([`AsStore`]),
+//! and guest code runs only within a `&mut` borrow; so at any time one thread works on it. Borrows of single fields
+//! end within a statement or two, and none is held while guest or host functions run.
+
+use std::marker::PhantomData;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::context::Context;
+use crate::externs::Extern;
+use crate::instance::InstanceRecord;
+use crate::references::References;
+
+/// Tells stores apart. Never used twice in a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct StoreId(u64);
+
+impl StoreId {
+    fn next() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        StoreId(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// An instance of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct InstanceId {
+    pub(crate) store: StoreId,
+    pub(crate) index: u32,
+}
+
+/// Everything of a store that does not depend on the type of the host's data.
+pub struct StoreInner {
+    pub(crate) id: StoreId,
+    pub(crate) context: NonNull<Context>,
+    /// Instance 0.
+    root: Option<InstanceRecord>,
+    /// The others. Boxes, owned by this list; raw because compiled code holds their addresses too.
+    others: Vec<NonNull<InstanceRecord>>,
+    /// Bases of the others with their indices, sorted.
+    by_base: Vec<(usize, u32)>,
+    pub(crate) references: References,
+}
+
+impl StoreInner {
+    /// Instance `index`, if there is such. It lives as long as the store.
+    ///
+    /// # Safety
+    /// `store` is alive.
+    #[inline]
+    pub(crate) unsafe fn record(store: *mut StoreInner, index: u32) -> Option<*mut InstanceRecord> {
+        // SAFETY: the store is alive, each borrow is of one field and ends with the statement.
+        unsafe {
+            match index.checked_sub(1) {
+                None => (*store).root.as_mut().map(|record| record as *mut InstanceRecord),
+                Some(other) => (*store).others.get(other as usize).map(|record| record.as_ptr()),
+            }
+        }
+    }
+
+    /// The instance whose base is `base`.
+    ///
+    /// # Safety
+    /// `store` is alive.
+    pub(crate) unsafe fn record_at(store: *mut StoreInner, base: usize) -> Option<*mut InstanceRecord> {
+        // SAFETY: the store is alive, each borrow is of one field and ends with the statement.
+        unsafe {
+            if (*store).root.as_ref().is_some_and(|root| root.base.addr() == base) {
+                return Self::record(store, 0);
+            }
+            let by_base = &(*store).by_base;
+            let at = by_base.binary_search_by_key(&base, |(base, _)| *base).ok()?;
+            let index = by_base[at].1;
+            Self::record(store, index)
+        }
+    }
+
+    /// The number of instances, which is the index of the next.
+    ///
+    /// # Safety
+    /// `store` is alive.
+    pub(crate) unsafe fn len(store: *mut StoreInner) -> u32 {
+        // SAFETY: the store is alive, each borrow is of one field and ends with the statement.
+        unsafe { u32::from((*store).root.is_some()) + (*store).others.len() as u32 }
+    }
+
+    /// Adds an instance, made for index [`Self::len`].
+    ///
+    /// # Safety
+    /// `store` is alive.
+    pub(crate) unsafe fn push(store: *mut StoreInner, record: InstanceRecord) -> *mut InstanceRecord {
+        debug_assert_eq!(unsafe { Self::len(store) }, record.index);
+        // SAFETY: the store is alive, each borrow is of one field and ends with the statement.
+        unsafe {
+            if (*store).root.is_none() {
+                return (*store).root.insert(record);
+            }
+            let entry = (record.base.addr(), record.index);
+            let record = NonNull::from(Box::leak(Box::new(record)));
+            (*store).others.push(record);
+            let by_base = &mut (*store).by_base;
+            by_base.insert(by_base.partition_point(|other| *other < entry), entry);
+            record.as_ptr()
+        }
+    }
+}
+
+impl Drop for StoreInner {
+    fn drop(&mut self) {
+        for record in self.others.drain(..) {
+            // SAFETY: `push` leaked the box for this list, which gives it up here.
+            drop(unsafe { Box::from_raw(record.as_ptr()) });
+        }
+        // SAFETY: `Store::new` leaked the box; the instances that point to it run no more.
+        drop(unsafe { Box::from_raw(self.context.as_ptr()) });
+    }
+}
+
+/// The one allocation of a store.
+struct Parts<T> {
+    inner: StoreInner,
+    data: T,
+}
+
+/// Instances that can reach each other, and the host's data: the unit of exclusive access, since every call takes a
+/// `&mut` of it. Instances live as long as their store.
+pub struct Store<T> {
+    parts: NonNull<Parts<T>>,
+    owns: PhantomData<Parts<T>>,
+}
+
+// SAFETY: besides `T` a store owns slots, whose memory is no thread's in particular; host functions, which are `Send`
+// and `Sync`; and host references, which are too. Guest code keeps nothing in thread-local storage.
+unsafe impl<T: Send> Send for Store<T> {}
+
+impl<T> Store<T> {
+    /// A store without instances.
+    pub fn new(data: T) -> Self {
+        let inner = StoreInner {
+            id: StoreId::next(),
+            context: NonNull::from(Box::leak(Context::new())),
+            root: None,
+            others: Vec::new(),
+            by_base: Vec::new(),
+            references: References::default(),
+        };
+        let parts = NonNull::from(Box::leak(Box::new(Parts { inner, data })));
+        let store = Store { parts, owns: PhantomData };
+        // SAFETY: both allocations were just made and nothing borrows them.
+        unsafe {
+            let context = (*store.inner().as_ptr()).context.as_ptr();
+            (*context).data = (&raw mut (*parts.as_ptr()).data).cast();
+            (*context).store = store.inner().as_ptr().cast();
+        }
+        store
+    }
+
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        // SAFETY: `parts` is alive, and the borrow of the store keeps others from changing the data.
+        unsafe { &(*self.parts.as_ptr()).data }
+    }
+
+    /// The host's data.
+    pub fn data_mut(&mut self) -> &mut T {
+        // SAFETY: `parts` is alive, and the borrow of the store is exclusive.
+        unsafe { &mut (*self.parts.as_ptr()).data }
+    }
+
+    /// Drops all instances and gives the data back.
+    pub fn into_data(self) -> T {
+        let store = std::mem::ManuallyDrop::new(self);
+        // SAFETY: `new` leaked the box, and `ManuallyDrop` keeps `drop` from taking it too.
+        let parts = unsafe { Box::from_raw(store.parts.as_ptr()) };
+        parts.data
+    }
+
+    /// The export of an instance called `name`.
+    ///
+    /// # Panics
+    /// If the instance is another store's.
+    pub fn export(&self, instance: InstanceId, name: &str) -> Option<Extern> {
+        let record = self.record(instance)?;
+        // SAFETY: the record lives as long as the store, and the borrow ends with the statement.
+        unsafe { (*record).export(name) }
+    }
+
+    /// All exports of an instance, by name.
+    ///
+    /// # Panics
+    /// If the instance is another store's.
+    pub fn exports(&self, instance: InstanceId) -> impl Iterator<Item = (&str, Extern)> {
+        let record = self.record(instance);
+        // SAFETY: the record lives as long as the store, which the result borrows; what `exports` reads of it (its
+        // artifact and index) never changes.
+        let exports = record.map(|record| unsafe { (*record.cast_const()).exports() });
+        exports.into_iter().flatten()
+    }
+
+    fn record(&self, instance: InstanceId) -> Option<*mut InstanceRecord> {
+        // SAFETY: the store is alive.
+        unsafe {
+            assert!((*self.inner().as_ptr()).id == instance.store, "the instance belongs to another store");
+            StoreInner::record(self.inner().as_ptr(), instance.index)
+        }
+    }
+}
+
+impl<T> Drop for Store<T> {
+    fn drop(&mut self) {
+        // SAFETY: `new` leaked the box, and only `into_data`, which forgets the store, takes it elsewhere.
+        drop(unsafe { Box::from_raw(self.parts.as_ptr()) });
+    }
+}
+
+impl<T: std::fmt::Debug> std::fmt::Debug for Store<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Store").field("data", self.data()).finish_non_exhaustive()
+    }
+}
+
+/// What gives access to a store: [`Store`], [`crate::Instance`], [`crate::Caller`] in a host function, and `&mut` of
+/// each.
+pub trait AsStore: Sealed {
+    /// Type of the host's data.
+    type Data;
+}
+
+pub(crate) mod sealed {
+    use std::ptr::NonNull;
+
+    /// Keeps [`super::AsStore`] to this crate, whose unsafe code believes its implementations.
+    pub trait Sealed {
+        /// The store, which is alive as long as the borrow.
+        fn inner(&self) -> NonNull<super::StoreInner>;
+    }
+}
+use sealed::Sealed;
+
+impl<T> Sealed for Store<T> {
+    #[inline]
+    fn inner(&self) -> NonNull<StoreInner> {
+        // SAFETY: `parts` is alive, so a field of it has an address that is not null.
+        unsafe { NonNull::new_unchecked(&raw mut (*self.parts.as_ptr()).inner) }
+    }
+}
+impl<T> AsStore for Store<T> {
+    type Data = T;
+}
+
+impl<S: Sealed> Sealed for &mut S {
+    #[inline]
+    fn inner(&self) -> NonNull<StoreInner> {
+        (**self).inner()
+    }
+}
+impl<S: AsStore> AsStore for &mut S {
+    type Data = S::Data;
+}
