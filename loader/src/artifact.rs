@@ -1,112 +1,414 @@
-//! Artifacts (bodies to follow).
+//! Artifacts: from a file to mapped code and tables.
+//!
+//! What comes in: a path or bytes, and how far to trust them. What goes out: [`Artifact`], whose text is executable and
+//! whose tables are read in place. Once the content is trusted, opening costs the same for any size: headers are
+//! checked ([`crate::elf`]), the file is mapped as one, and nothing in it runs.
+//!
+//! # Safety
+//! Tables are read through references into a mapping of the file. They stay valid as long as the mapping does, which
+//! [`Code`] owns, and what they read stays the same unless somebody changes the file in place: see [`Policy`].
 
+use std::fs::File;
+use std::io;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use precast_abi::meta::{Meta, TypeRow};
+use memmap2::{Mmap, MmapOptions};
+use precast_abi::meta::{ExportRow, ExternKind, FunctionKind, FunctionRow, ImportRow, Meta, MetaError, TypeRow};
 use precast_abi::types::FuncType;
+use precast_targets::Arch;
 
+use crate::blueprint::Blueprint;
+use crate::code::{self, Registration};
+use crate::elf::Headers;
+use crate::open_error::{OpenError, OpenErrorKind};
 use crate::pool::Pool;
-use crate::types::{ExportType, ImportType};
+use crate::slot::SlotError;
+use crate::sys::dynamic::Library;
+use crate::types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, TableType};
+use crate::{sys, verify};
 
-/// How far a file is trusted.
+/// How a file comes to be trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// Hash it once and remember.
+    /// The whole file is hashed and compared with the digest in it. That is remembered in the process for files that
+    /// only this user and root can write. The mapping shows later changes of the file, so artifacts are to be replaced
+    /// by renaming, never in place, as the compiler does.
     #[default]
     Verify,
-    /// Copy, then hash.
+    /// The file is copied into memory that nobody can change, and the copy hashed: for stores that others can write.
     Sealed,
 }
 
-/// Options.
+/// How to open an artifact.
 #[derive(Clone, Debug, Default)]
 pub struct OpenOptions {
-    /// Map through `dlopen`.
+    /// Map the code through the system's dynamic linker, so that debuggers find its symbols. Nothing of the file runs
+    /// in this mode either.
     pub debugger: bool,
 }
 
-/// Why a file cannot be opened.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpenError {}
-
-/// An open artifact.
-#[derive(Clone)]
+/// An open artifact. A clone refers to the same mapping.
+#[derive(Clone, Debug)]
 pub struct Artifact {
     inner: Arc<ArtifactInner>,
 }
 
-/// What all clones share.
-pub(crate) struct ArtifactInner {
-    pub(crate) pool: Pool,
-}
-
 impl Artifact {
-    /// Opens.
+    /// Opens the artifact at `path`.
+    ///
+    /// # Errors
+    /// If it cannot be read, is none, does not fit this machine, or is not as the compiler wrote it.
     pub fn open(path: impl AsRef<Path>, policy: Policy) -> Result<Artifact, OpenError> {
         Self::open_with(path, policy, &OpenOptions::default())
     }
-    /// Opens.
-    pub fn open_with(_path: impl AsRef<Path>, _policy: Policy, _options: &OpenOptions) -> Result<Artifact, OpenError> {
-        unimplemented!()
+
+    /// Opens the artifact at `path` with `options`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_with(path: impl AsRef<Path>, policy: Policy, options: &OpenOptions) -> Result<Artifact, OpenError> {
+        let path = path.as_ref();
+        let open = || {
+            let mut file = sys::file::open(path).map_err(OpenErrorKind::io("open the file"))?;
+            if policy == Policy::Sealed {
+                file = sys::file::sealed_copy(&mut file).map_err(OpenErrorKind::io("copy the file"))?;
+            }
+            let headers = Headers::read(&file)?;
+            verify::check(&file, &headers)?;
+            Artifact::map(file, &headers, options)
+        };
+        open().map_err(|kind| OpenError { path: path.into(), kind })
     }
-    /// Opens without checking the digest.
+
+    /// Opens the artifact at `path` without hashing it.
+    ///
+    /// # Errors
+    /// As [`Self::open`], but for the digest.
     ///
     /// # Safety
-    /// The file is an artifact that the compiler wrote.
-    pub unsafe fn open_trusted(_path: impl AsRef<Path>) -> Result<Artifact, OpenError> {
-        unimplemented!()
+    /// The file is as the compiler wrote it, and stays so. Otherwise its code may do anything.
+    pub unsafe fn open_trusted(path: impl AsRef<Path>) -> Result<Artifact, OpenError> {
+        let path = path.as_ref();
+        let open = || {
+            let file = sys::file::open(path).map_err(OpenErrorKind::io("open the file"))?;
+            let headers = Headers::read(&file)?;
+            Artifact::map(file, &headers, &OpenOptions::default())
+        };
+        open().map_err(|kind| OpenError { path: path.into(), kind })
     }
-    /// Opens bytes.
-    pub fn open_bytes(_bytes: &[u8]) -> Result<Artifact, OpenError> {
-        unimplemented!()
+
+    /// Opens the artifact whose content is `bytes`: copied into memory that nobody can change, and hashed.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_bytes(mut bytes: &[u8]) -> Result<Artifact, OpenError> {
+        let mut open = || {
+            let file = sys::file::sealed_copy(&mut bytes).map_err(OpenErrorKind::io("copy the bytes"))?;
+            let headers = Headers::read(&file)?;
+            verify::check(&file, &headers)?;
+            Artifact::map(file, &headers, &OpenOptions::default())
+        };
+        open().map_err(|kind| OpenError { path: "<bytes>".into(), kind })
     }
-    /// Imports.
+
+    fn map(file: File, headers: &Headers, options: &OpenOptions) -> Result<Artifact, OpenErrorKind> {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let code = Box::new(Code::map(&file, headers, options)?);
+        let text = code.text.addr()..code.text.addr() + code.text_len;
+        // SAFETY: the code is boxed, and fields are dropped in order: the registration before it.
+        let registration = unsafe { code::register(text.start, text.end, &raw const *code) };
+        let inner = ArtifactInner {
+            registration,
+            pool: Pool::default(),
+            code,
+            file,
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            blueprint: OnceLock::new(),
+        };
+        Ok(Artifact { inner: Arc::new(inner) })
+    }
+
+    /// What the artifact imports, in the module's order: the list of its capabilities.
     pub fn imports(&self) -> impl Iterator<Item = ImportType<'_>> {
-        std::iter::empty()
+        self.inner.meta().imports.iter().filter_map(|row| self.inner.import_type(&row))
     }
-    /// Exports.
+
+    /// What the artifact exports, by name.
     pub fn exports(&self) -> impl Iterator<Item = ExportType<'_>> {
-        std::iter::empty()
+        self.inner.meta().exports.iter().filter_map(|row| self.inner.export_type(&row))
     }
-    /// Digest.
+
+    /// BLAKE3 of the file with the bytes of the digest itself zero.
     pub fn digest(&self) -> [u8; 32] {
-        unimplemented!()
+        self.inner.meta().header.digest
     }
-    /// Producer.
+
+    /// Who compiled the artifact and how.
     pub fn producer(&self) -> &str {
-        unimplemented!()
+        self.inner.meta().str(self.inner.meta().header.producer).unwrap_or_default()
     }
+
+    /// The names of the CPU features that the code may use.
+    pub fn features(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let features = self.inner.meta().header.features;
+        let known = Arch::HOST.map_or(&[][..], Arch::features);
+        known.iter().filter(move |feature| features >> feature.bit & 1 != 0).map(|feature| feature.name)
+    }
+
+    /// The functions that the module defines, in the order of the text.
+    pub fn functions(&self) -> impl Iterator<Item = FunctionInfo<'_>> {
+        let meta = self.inner.meta();
+        let own = |row: &FunctionRow| FunctionKind::from_raw(row.kind) == Some(FunctionKind::Wasm);
+        meta.functions.iter().filter(own).map(|row| FunctionInfo {
+            index: row.index,
+            name: meta.str(row.name).unwrap_or_default(),
+            text_offset: row.start,
+            len: row.len,
+        })
+    }
+
+    /// Bytes of the whole file, of its code, of its tables, and of the initial state of an instance.
+    pub fn sizes(&self) -> Sizes {
+        let header = &self.inner.meta().header;
+        Sizes {
+            file: self.inner.code.mapping.bytes().len() as u64,
+            text: header.text_len,
+            meta: self.inner.code.meta_len,
+            image: header.image_len,
+            slot: header.layout.slot_size,
+        }
+    }
+
     /// What all clones share.
     pub(crate) fn inner(&self) -> &Arc<ArtifactInner> {
         &self.inner
     }
 }
 
+/// A function of an artifact.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FunctionInfo<'a> {
+    /// Its index in the module.
+    pub index: u32,
+    /// Its name, empty if it has none.
+    pub name: &'a str,
+    /// Where its code begins, in bytes from the start of the text.
+    pub text_offset: u32,
+    /// Bytes of its code.
+    pub len: u32,
+}
+
+/// Sizes in bytes of an artifact's parts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sizes {
+    /// The file.
+    pub file: u64,
+    /// Its code.
+    pub text: u64,
+    /// Its tables.
+    pub meta: u64,
+    /// The initial state of an instance, without pages of zeros.
+    pub image: u64,
+    /// Addresses that an instance reserves.
+    pub slot: u64,
+}
+
+/// What all clones of an artifact share.
+pub(crate) struct ArtifactInner {
+    /// Before `code`, to be dropped before it.
+    #[expect(dead_code, reason = "held for its destructor")]
+    registration: Registration,
+    /// The idle slots.
+    pub(crate) pool: Pool,
+    code: Box<Code>,
+    /// For the image's pages in slots.
+    file: File,
+    id: u64,
+    blueprint: OnceLock<Arc<Blueprint>>,
+}
+
+impl std::fmt::Debug for ArtifactInner {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Artifact").field("id", &self.id).field("text", &self.code.text).finish_non_exhaustive()
+    }
+}
+
 impl ArtifactInner {
-    /// A number no other artifact of this process has.
+    /// A number that no other artifact of this process has, had or will have.
     pub(crate) fn id(&self) -> u64 {
-        unimplemented!()
+        self.id
     }
-    /// The meta tables. Rows are not checked: follow spans, indices and offsets with care.
+
+    /// The tables. What rows hold is not checked: whoever follows a span, an index or an offset checks it.
     pub(crate) fn meta(&self) -> &Meta<'_> {
-        unimplemented!()
+        self.code.meta()
     }
-    /// Address of the code at `text_offset`, if that is inside the text.
-    pub(crate) fn code(&self, _text_offset: u32) -> Option<*const u8> {
-        unimplemented!()
-    }
-    /// The text offset of an address in the text.
-    pub(crate) fn text_offset(&self, _code: *const u8) -> Option<u32> {
-        unimplemented!()
-    }
+
     /// Start of the text.
     pub(crate) fn text(&self) -> *const u8 {
-        unimplemented!()
+        self.code.text
     }
-    /// Row `index` of the types (never 0) and its signature.
-    pub(crate) fn func_type(&self, _index: u32) -> Option<(TypeRow, FuncType)> {
-        unimplemented!()
+
+    /// Address of the code at `text_offset`, if that is inside the text.
+    pub(crate) fn code(&self, text_offset: u32) -> Option<*const u8> {
+        let offset = text_offset as usize;
+        (offset < self.code.text_len).then(|| self.code.text.wrapping_add(offset))
+    }
+
+    /// The text offset of `code`, if that is inside the text.
+    pub(crate) fn text_offset(&self, code: *const u8) -> Option<u32> {
+        let offset = code.addr().checked_sub(self.code.text.addr()).filter(|offset| *offset < self.code.text_len)?;
+        u32::try_from(offset).ok()
+    }
+
+    /// Row `index` of the types and its signature; row 0, which is none, has none.
+    pub(crate) fn func_type(&self, index: u32) -> Option<(TypeRow, FuncType)> {
+        let row = self.meta().types.get(index as usize).filter(|_| index != 0)?;
+        Some((row, FuncType::decode(self.meta().bytes(row.signature)?)?))
+    }
+
+    /// The import that `row` says, or `None` if it says none.
+    pub(crate) fn import_type(&self, row: &ImportRow) -> Option<ImportType<'_>> {
+        let meta = self.meta();
+        Some(ImportType {
+            module: meta.str(row.module)?,
+            name: meta.str(row.name)?,
+            ty: self.extern_type(row.kind, row.index, row.ty)?,
+        })
+    }
+
+    /// The export that `row` says, or `None` if it says none.
+    pub(crate) fn export_type(&self, row: &ExportRow) -> Option<ExportType<'_>> {
+        Some(ExportType { name: self.meta().str(row.name)?, ty: self.extern_type(row.kind, row.index, row.ty)? })
+    }
+
+    /// The type of item `index` of a kind; `ty` is the type's row for functions.
+    pub(crate) fn extern_type(&self, kind: u32, index: u32, ty: u32) -> Option<ExternType> {
+        let (meta, index) = (self.meta(), index as usize);
+        Some(match ExternKind::from_raw(kind)? {
+            ExternKind::Func => ExternType::Func(self.func_type(ty)?.1),
+            ExternKind::Table => ExternType::Table(TableType::from_row(&meta.tables.get(index)?)?),
+            ExternKind::Memory => ExternType::Memory(MemoryType::from_row(&meta.memories.get(index)?)),
+            ExternKind::Global => ExternType::Global(GlobalType::from_row(&meta.globals.get(index)?)?),
+        })
+    }
+
+    /// The file, for mapping pages of the image.
+    pub(crate) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// The mapping of the file.
+    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
+        &self.code.mapping
+    }
+
+    /// Where everything is in a slot; made when the first slot is.
+    pub(crate) fn blueprint(&self) -> Result<&Arc<Blueprint>, SlotError> {
+        if let Some(blueprint) = self.blueprint.get() {
+            return Ok(blueprint);
+        }
+        let blueprint = Arc::new(Blueprint::new(self)?);
+        Ok(self.blueprint.get_or_init(|| blueprint))
+    }
+}
+
+/// The code of an artifact with the tables that explain it: what the signal handler needs.
+pub(crate) struct Code {
+    text: *const u8,
+    text_len: usize,
+    meta_len: u64,
+    /// Borrows from `mapping`, and never leaves without a lifetime that ends before this structure's.
+    meta: Meta<'static>,
+    mapping: Arc<Mapping>,
+    /// In debugger mode: who mapped the text.
+    #[expect(dead_code, reason = "held for its destructor")]
+    library: Option<Library>,
+}
+
+// SAFETY: the text is mapped read-only for as long as the structure lives; everything else is Send and Sync.
+unsafe impl Send for Code {}
+// SAFETY: as above.
+unsafe impl Sync for Code {}
+
+impl Code {
+    fn map(file: &File, headers: &Headers, options: &OpenOptions) -> Result<Code, OpenErrorKind> {
+        let header = &headers.header;
+        let mapping = Mapping::new(file, headers.file_len).map_err(OpenErrorKind::io("map the file"))?;
+        let meta_bytes = mapping.get(headers.meta.clone()).unwrap_or_default();
+        // SAFETY: the bytes are those of the mapping, which is kept beside the tables and never moves.
+        let meta_bytes: &'static [u8] = unsafe { &*std::ptr::from_ref(meta_bytes) };
+        let meta = Meta::parse(meta_bytes).map_err(|error| match error {
+            MetaError::Version(found) => OpenErrorKind::AbiVersion { found, wanted: precast_abi::ABI_VERSION },
+            MetaError::Table(table) => OpenErrorKind::Table(table),
+            MetaError::Truncated | MetaError::Magic => OpenErrorKind::Table("contents"),
+        })?;
+        // The header is used from here on as the mapping has it: it must be what was checked.
+        if meta.header != *header {
+            return Err(OpenErrorKind::Forbidden("a content that changes while it is opened"));
+        }
+        let text_len = header.text_len as usize;
+        let (text, library) = if options.debugger {
+            // SAFETY: the headers were checked: no initialisers, no needed libraries, no relocations.
+            let library = unsafe { Library::open(file) }.map_err(OpenErrorKind::Dlopen)?;
+            let text = library.load_address() + header.text_offset as usize;
+            (std::ptr::with_exposed_provenance(text), Some(library))
+        } else {
+            let text = mapping.make_executable(header.text_offset as usize, text_len);
+            (text.map_err(OpenErrorKind::io("make the code executable"))?, None)
+        };
+        let meta_len = meta_bytes.len() as u64;
+        Ok(Code { text, text_len, meta_len, meta, mapping: Arc::new(mapping), library })
+    }
+
+    /// The tables.
+    pub(crate) fn meta(&self) -> &Meta<'_> {
+        &self.meta
+    }
+
+    /// The function that the address `pc` lies in, and where in it. Allocates nothing.
+    pub(crate) fn function_at(&self, pc: usize) -> Option<(FunctionRow, u32)> {
+        let offset = u32::try_from(pc.checked_sub(self.text.addr())?).ok()?;
+        let function = self.meta.function_at(offset)?;
+        Some((function, offset - function.start))
+    }
+}
+
+/// A file in memory: read-only, but for its text, which is executable.
+#[derive(Debug)]
+pub(crate) struct Mapping {
+    map: Mmap,
+}
+
+impl Mapping {
+    fn new(file: &File, len: u64) -> io::Result<Mapping> {
+        let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
+        // SAFETY: the file does not change while it is mapped: its policy (see `Policy`) sees to that, or the caller
+        // of `open_trusted` has promised it.
+        let map = unsafe { MmapOptions::new().len(len).map_copy_read_only(file)? };
+        Ok(Mapping { map })
+    }
+
+    /// The whole file.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.map
+    }
+
+    /// The bytes at `range` in the file, if it has them.
+    pub(crate) fn get(&self, range: Range<u64>) -> Option<&[u8]> {
+        self.map.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
+    }
+
+    /// Makes the pages of a range executable and tells where it begins.
+    fn make_executable(&self, offset: usize, len: usize) -> io::Result<*const u8> {
+        let start = self.map.as_ptr().wrapping_add(offset);
+        if len > 0 {
+            // SAFETY: the range is inside the mapping, which is ours, and stays readable.
+            unsafe { sys::memory::make_executable(start.cast_mut(), len)? };
+        }
+        Ok(start)
     }
 }

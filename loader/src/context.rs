@@ -1,34 +1,33 @@
 //! The context: what guest and host share while a store runs, and the one way into guest code.
 //!
-//! What comes in: an entry thunk with its base, code and values. What goes out: the thunk's return, or why it was
-//! abandoned. Everything on this page runs on the thread that called [`enter`].
+//! What comes in: an entry thunk with its base, code and values. What goes out: that it returned, or why it was
+//! abandoned. Everything here runs on the thread that called [`enter`].
 //!
 //! # Safety
-//! The only `unsafe` here is following the context pointer, which [`enter`]'s caller vouches for, and the jump itself.
+//! The only `unsafe` is following the context pointer, which the caller of [`enter`] vouches for, and the jump itself.
+//! The context is reached through raw pointers only, since assembly, signal handler and host functions change it while
+//! [`enter`] is under way.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::ops::Range;
+use std::ptr;
 
 use precast_abi::trap::TrapCode;
 
+use crate::sys::{Registers, arch};
 use crate::trap::Trap;
-use crate::{HostError, signal, sys, trap};
+use crate::{HostError, signal, trap};
 
 /// What the assembly, the signal handler and the host's border share: one for each store, boxed, at an address that
 /// does not change. [`precast_abi::host::HostWords::CONTEXT`] of every instance in the store points to it.
 #[repr(C)]
 pub(crate) struct Context {
-    /// Saved by the assembly's `enter`: where host functions run, and where a trap continues.
-    pub(crate) host_sp: usize,
-    /// Where the next entry's frames begin: the stack's top, or the guest's stack pointer at a host call.
-    pub(crate) guest_sp: usize,
-    /// The guest's frame pointer at the innermost host call.
-    pub(crate) guest_fp: usize,
-    /// The guest's return address at the innermost host call; 0 if there is none.
-    pub(crate) guest_pc: usize,
-    /// The stack of the store's first instance, on which all its instances run.
+    /// The two stack pointers.
+    pub(crate) border: Border,
+    /// The stack of the store's first instance, on which all its instances run; empty before there is one.
     pub(crate) stack: Range<usize>,
-    /// How many entries of this context have not returned.
+    /// How many entries of this context are under way.
     depth: u32,
     /// The host's `T`, set by each outermost and nested entry.
     pub(crate) data: *mut (),
@@ -36,6 +35,20 @@ pub(crate) struct Context {
     pub(crate) store: *mut (),
     /// Why the host's border abandons the guest: set before a host call returns a status other than zero.
     pub(crate) pending: Option<Abort>,
+}
+
+/// Where host and guest stand at the border between them: written by the assembly.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Border {
+    /// Saved by `enter`: where host functions run, and where a trap continues.
+    pub(crate) host_sp: usize,
+    /// Where the next entry's frames begin: the stack's top, or the guest's stack pointer at a host call.
+    pub(crate) guest_sp: usize,
+    /// The guest's frame pointer at the innermost host call.
+    pub(crate) guest_fp: usize,
+    /// The guest's return address at the innermost host call; 0 if there is none.
+    pub(crate) guest_pc: usize,
 }
 
 /// Why guest code did not return.
@@ -48,35 +61,30 @@ pub(crate) enum Abort {
     Panic(Box<dyn Any + Send>),
 }
 
-/// What the assembly's `enter` returns.
+/// What the assembly's `enter` returns: 0 if the thunk returned.
 pub(crate) mod status {
-    /// The thunk returned.
-    pub(crate) const RETURNED: u32 = 0;
     /// The signal handler found a trap.
     pub(crate) const TRAPPED: u32 = 1;
     /// A host function asked to abandon the guest.
     pub(crate) const ABANDONED: u32 = 2;
 }
 
-/// Bytes of guest stack an entry needs, so that the assembly itself, which has no trap sites, never meets the guard.
+/// Bytes of guest stack that an entry needs: the assembly's call has no trap site, so it must not meet the guard.
 const ENTRY_ROOM: usize = 4 << 10;
 
-/// Entries of one context that may be under way at once. Each nested one has host frames of its own below it, and the
-/// host's stack has no guard that could turn its end into a trap.
+/// Entries of one context that may be under way at once. Each has host frames of its own, and the end of the host's
+/// stack, unlike that of the guest's, is not a trap but the end of the process.
 const MAX_DEPTH: u32 = 200;
 
 impl Context {
-    /// A context without a stack, which cannot be entered yet.
+    /// A context without a stack: entering it traps.
     pub(crate) fn new() -> Box<Self> {
         Box::new(Context {
-            host_sp: 0,
-            guest_sp: 0,
-            guest_fp: 0,
-            guest_pc: 0,
+            border: Border::default(),
             stack: 0..0,
             depth: 0,
-            data: std::ptr::null_mut(),
-            store: std::ptr::null_mut(),
+            data: ptr::null_mut(),
+            store: ptr::null_mut(),
             pending: None,
         })
     }
@@ -86,11 +94,42 @@ impl Context {
         !self.stack.is_empty()
     }
 
-    /// Gives the context the stack that everything in its store will run on: [`crate::slot::Slot::stack`].
+    /// Gives the context the stack that everything in its store will run on, that of a slot which outlives it.
+    ///
+    /// # Panics
+    /// If an entry is under way.
     pub(crate) fn set_stack(&mut self, stack: Range<usize>) {
-        self.guest_sp = stack.end;
+        assert_eq!(self.depth, 0, "the stack of a running store changed");
+        self.border.guest_sp = stack.end;
         self.stack = stack;
     }
+
+    fn has_room(&self) -> bool {
+        self.depth < MAX_DEPTH && self.border.guest_sp >= self.stack.start.saturating_add(ENTRY_ROOM)
+    }
+}
+
+/// An entry under way. The thread's innermost one is found by the signal handler, which records traps in it.
+pub(crate) struct Activation {
+    /// The context that was entered.
+    pub(crate) context: *mut Context,
+    /// The border as it was before: where the guest called the host, if this entry is nested.
+    pub(crate) outer: Border,
+    /// The entry under way on this thread before, of this or another context.
+    pub(crate) previous: *const Activation,
+    /// Code and registers of a trap.
+    pub(crate) fault: Cell<Option<(TrapCode, Registers)>>,
+}
+
+thread_local! {
+    /// The innermost activation of this thread. Has no destructor and needs no initialisation, so that the signal
+    /// handler may read it at any time.
+    static CURRENT: Cell<*const Activation> = const { Cell::new(ptr::null()) };
+}
+
+/// The innermost activation of this thread, or null.
+pub(crate) fn current() -> *const Activation {
+    CURRENT.get()
 }
 
 /// Calls `entry(base, code, values)` on the guest's stack.
@@ -99,12 +138,48 @@ impl Context {
 /// `context` is valid, nothing else uses it meanwhile except through the guest's calls into the host, and its stack is
 /// that of a live slot. `entry` and `code` are an entry thunk and a function of its type in the text of an artifact
 /// that stays open, `base` is that of a live instance of that artifact whose host words point to `context`, and
-/// `values` has room for the type's cells.
+/// `values` has room for the type's cells. No instance that code may reach is dropped before this returns.
 pub(crate) unsafe fn enter(
     context: *mut Context, entry: *const u8, base: *mut u8, code: *const u8, values: *mut u64,
 ) -> Result<(), Abort> {
-    let _ = (context, entry, base, code, values);
-    let _ = (ENTRY_ROOM, MAX_DEPTH, TrapCode::StackOverflow);
-    let _ = (signal::placeholder, sys::placeholder, trap::placeholder);
-    unimplemented!()
+    signal::prepare_thread().map_err(|error| Abort::Host(error.into()))?;
+    // SAFETY: the caller vouches for the context; the references end before the guest runs.
+    let (outer, has_room) = unsafe { ((*context).border, (*context).has_room()) };
+    if !has_room {
+        // SAFETY: the caller vouches for the context.
+        let frames = unsafe { trap::backtrace(context) };
+        return Err(Abort::Trap(Trap::new(TrapCode::StackOverflow, frames)));
+    }
+    let activation = Activation { context, outer, previous: CURRENT.get(), fault: Cell::new(None) };
+    // SAFETY: as above; the assembly's own demand, room on the stack, was checked.
+    let status = unsafe {
+        (*context).depth += 1;
+        CURRENT.set(&raw const activation);
+        let status = arch::enter(context, entry, base, code, values);
+        CURRENT.set(activation.previous);
+        (*context).depth -= 1;
+        (*context).border = outer;
+        status
+    };
+    if status == 0 {
+        return Ok(());
+    }
+    // SAFETY: the guest is abandoned but its stack is as it was, and the caller keeps its instances alive.
+    Err(unsafe { why_abandoned(&activation, status) })
+}
+
+/// # Safety
+/// The activation ended with `status` just now; its context is valid and its instances are alive.
+#[cold]
+unsafe fn why_abandoned(activation: &Activation, status: u32) -> Abort {
+    if status == status::TRAPPED
+        && let Some((code, registers)) = activation.fault.take()
+    {
+        // SAFETY: the caller's promise.
+        let frames = unsafe { trap::backtrace_of_fault(activation, &registers) };
+        return Abort::Trap(Trap::new(code, frames));
+    }
+    // SAFETY: the caller's promise.
+    let pending = unsafe { (*activation.context).pending.take() };
+    pending.unwrap_or_else(|| Abort::Host("a host call abandoned the guest without a reason".into()))
 }

@@ -1,2 +1,128 @@
-//! Handler.
-pub(crate) fn placeholder() {}
+//! The signal handler: from a fault in guest code to a trap on the host's side.
+//!
+//! BANS. The handler takes no lock, allocates nothing, cannot panic, and touches only: the interrupted registers, the
+//! thread's innermost activation, the text registry, and the meta tables of the artifact that the pc is in. It leaves
+//! only by returning.
+//!
+//! What comes in: SIGSEGV, SIGBUS, SIGILL, SIGFPE. A fault is ours if the thread has an activation, the pc is
+//! registered guest text, and either the address lies in the guard below the activation's stack or the pc has a trap
+//! site. What goes out: code and registers in the activation, and a continuation in the exit of `enter`. Everything
+//! else goes to the handler that was there before.
+//!
+//! # Safety
+//! The handler believes the kernel's arguments. An activation is valid as long as it is the thread's current one.
+
+use std::cell::OnceCell;
+use std::ffi::c_void;
+use std::io;
+use std::sync::OnceLock;
+
+use precast_abi::sites::{self, CALL};
+use precast_abi::slot::STACK_GUARD;
+use precast_abi::trap::TrapCode;
+
+use crate::context::{self, Activation};
+use crate::sys::signals::{self, SignalStack};
+use crate::sys::{Registers, arch};
+use crate::code;
+
+/// Why a thread cannot run guests.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ThreadError {
+    /// The kernel checks returns against a shadow stack, which knows nothing of the guest's.
+    #[error(
+        "this thread has a hardware shadow stack (CET), which guest stacks are not compatible with: start the process \
+         with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off"
+    )]
+    ShadowStack,
+    /// The thread's alternate signal stack.
+    #[error("cannot set up the thread's signal stack: {0}")]
+    SignalStack(#[source] io::Error),
+    /// The signal handlers.
+    #[error("cannot install signal handlers: {0}")]
+    Handlers(#[source] io::Error),
+    /// The thread's local storage is gone.
+    #[error("the thread is ending")]
+    Ending,
+}
+
+/// The signals that hardware faults arrive as.
+const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+
+/// What was installed before us, in the order of [`SIGNALS`].
+static PREVIOUS: [OnceLock<libc::sigaction>; SIGNALS.len()] = [const { OnceLock::new() }; SIGNALS.len()];
+
+thread_local! {
+    static PREPARED: OnceCell<SignalStack> = const { OnceCell::new() };
+}
+
+/// Makes sure that faults of guest code on this thread become traps.
+pub(crate) fn prepare_thread() -> Result<(), ThreadError> {
+    PREPARED
+        .try_with(|prepared| {
+            if prepared.get().is_none() {
+                let stack = prepare()?;
+                prepared.get_or_init(|| stack);
+            }
+            Ok(())
+        })
+        .unwrap_or(Err(ThreadError::Ending))
+}
+
+#[cold]
+fn prepare() -> Result<SignalStack, ThreadError> {
+    if signals::has_shadow_stack() {
+        return Err(ThreadError::ShadowStack);
+    }
+    static INSTALLED: OnceLock<Result<(), io::ErrorKind>> = OnceLock::new();
+    INSTALLED.get_or_init(|| install().map_err(|error| error.kind())).map_err(|kind| ThreadError::Handlers(kind.into()))?;
+    SignalStack::ensure().map_err(ThreadError::SignalStack)
+}
+
+fn install() -> io::Result<()> {
+    for (signal, previous) in SIGNALS.into_iter().zip(&PREVIOUS) {
+        let present = signals::disposition(signal)?;
+        previous.get_or_init(|| present);
+        // SAFETY: the handler keeps to the bans above and passes on what is not ours.
+        unsafe { signals::install(signal, handle)? };
+    }
+    Ok(())
+}
+
+/// The handler.
+unsafe extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+    let activation = context::current();
+    if !activation.is_null() {
+        // SAFETY: a current activation is valid, and the arguments are the kernel's.
+        unsafe {
+            let activation = &*activation;
+            let registers = arch::registers(context);
+            if let Some(code) = classify(activation, signal, (*info).si_addr().addr(), &registers) {
+                activation.fault.set(Some((code, registers)));
+                arch::redirect_to_exit(context, activation.context);
+                return;
+            }
+        }
+    }
+    let previous = SIGNALS.iter().position(|ours| *ours == signal).and_then(|at| PREVIOUS[at].get());
+    // SAFETY: the arguments are the kernel's.
+    unsafe { signals::pass_on(previous, signal, info, context) };
+}
+
+/// The trap that a fault at `registers.pc` is, if it is the guest's.
+///
+/// # Safety
+/// The activation's context is valid.
+unsafe fn classify(activation: &Activation, signal: libc::c_int, address: usize, registers: &Registers) -> Option<TrapCode> {
+    let code = code::find(registers.pc)?;
+    // SAFETY: the caller's promise; the guest that runs does not change the stack's place.
+    let stack = unsafe { &(*activation.context).stack };
+    let guard = stack.start.saturating_sub(STACK_GUARD as usize)..stack.start;
+    if matches!(signal, libc::SIGSEGV | libc::SIGBUS) && guard.contains(&address) {
+        return Some(TrapCode::StackOverflow);
+    }
+    let (function, offset) = code.function_at(registers.pc)?;
+    let sites = code.meta().bytes(function.sites)?;
+    let site = sites::decode(sites).find(|site| site.text_offset == offset && site.code != CALL)?;
+    TrapCode::from_raw(site.code)
+}

@@ -1,14 +1,33 @@
-//! Slots (bodies to follow).
+//! Slots: the address range an instance lives in. Mapped once, then reset after each instance.
+//!
+//! What comes in: an artifact's [`Blueprint`]. What goes out: addresses that hold the initial state, and hold it again
+//! after [`Slot::reset`], the only function that makes a used slot fresh. Fresh means: every byte that a guest can
+//! access is the image's, or zero. The host words are not the guest's: whoever takes a slot writes all of them.
+//!
+//! Resetting copies. The pages that a guest wrote stay in the slot, private and resident, and the next guest writes
+//! them without a fault; the kernel tells which they are, and they are copied back from the artifact's mapping or filled
+//! with zeros. Beyond [`RESIDENT_LIMIT`] they are given back instead.
+//!
+//! # Safety
+//! A slot owns its reservation; nothing is mapped into it, and nothing in it is protected or given back, except here.
+//! While no guest and no host function runs, which `&mut self` stands for, nobody else accesses it. No reference to
+//! slot memory is ever made, only raw pointers.
 
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::artifact::ArtifactInner;
+use crate::blueprint::{Blueprint, OwnMemory};
+use crate::sys::{memory, pagemap};
 
-/// Why an artifact cannot have another slot.
+/// Bytes of written pages that a slot keeps when it is reset.
+const RESIDENT_LIMIT: usize = 4 << 20;
+
+/// Why an artifact cannot have another slot, or a slot not more memory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SlotError {
-    /// The operating system refused the reservation: a limit on addresses (`ulimit -v`) or on mappings.
+    /// The system refused the addresses: a limit of the process (`ulimit -v`), or none are left.
     #[error("cannot reserve {wanted} bytes of addresses for an instance: {source}")]
     AddressSpace {
         /// Bytes of the reservation.
@@ -16,8 +35,8 @@ pub enum SlotError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// A memory's minimum, or the size asked for, is beyond its reservation.
-    #[error("memory {memory} of {wanted} bytes is too large: the artifact reserves {reservation} bytes for it")]
+    /// A memory's minimum, or the size asked for, is beyond what its artifact reserves.
+    #[error("memory {memory} is to have {wanted} bytes, but the artifact reserves {reservation} for it")]
     MemoryTooLarge {
         /// Index of the memory.
         memory: usize,
@@ -39,28 +58,188 @@ pub enum SlotError {
     },
 }
 
-/// A mapped slot.
-pub(crate) struct Slot {}
+impl SlotError {
+    fn os(what: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| SlotError::Os { what, source }
+    }
+}
+
+/// A mapped slot of one artifact, for its whole life.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    start: *mut u8,
+    blueprint: Arc<Blueprint>,
+    /// Accessible bytes of each own memory, whole pages, never fewer than initially.
+    sizes: Vec<usize>,
+}
+
+// SAFETY: the slot owns its reservation, which is not bound to a thread.
+unsafe impl Send for Slot {}
+// SAFETY: through `&Slot` addresses can be read, but nothing behind them.
+unsafe impl Sync for Slot {}
 
 impl Slot {
-    pub(crate) fn map(_artifact: &ArtifactInner) -> Result<Slot, SlotError> {
-        unimplemented!()
+    /// Reserves and maps a fresh slot.
+    pub(crate) fn map(artifact: &ArtifactInner) -> Result<Slot, SlotError> {
+        let blueprint = artifact.blueprint()?.clone();
+        let len = blueprint.slot_size;
+        let start = memory::reserve(len).map_err(|source| SlotError::AddressSpace { wanted: len as u64, source })?;
+        let sizes = blueprint.memories.iter().map(|memory| memory.initial).collect();
+        let slot = Slot { start, blueprint, sizes };
+        slot.map_parts(artifact)?;
+        Ok(slot)
     }
-    /// Start of the slot: the host words.
+
+    fn map_parts(&self, artifact: &ArtifactInner) -> Result<(), SlotError> {
+        let plan = &*self.blueprint;
+        // SAFETY: every range of the blueprint is inside the reservation, which is new and ours.
+        unsafe {
+            for (number, range) in plan.accessible.iter().enumerate() {
+                // Host words, guard, stack and what follows are one mapping.
+                let from = if number == 0 { 0 } else { range.start };
+                memory::open(self.at(from), range.end - from).map_err(SlotError::os("make an instance's memory accessible"))?;
+            }
+            for run in &plan.runs {
+                memory::map_file(self.at(run.slot.start), run.slot.len(), artifact.file(), run.file.start)
+                    .map_err(SlotError::os("map the initial state of an instance"))?;
+            }
+            memory::advise_slot(self.start, plan.slot_size).map_err(SlotError::os("set up an instance's memory"))?;
+            memory::guard(self.at(plan.host.end), plan.stack.start - plan.host.end)
+                .map_err(SlotError::os("guard an instance's stack"))
+        }
+    }
+
+    /// The slot's first byte, where the host words are.
     pub(crate) fn start(&self) -> *mut u8 {
-        unimplemented!()
+        self.start
     }
-    /// What compiled code gets as its base.
+
+    /// The base that compiled code is called with.
     pub(crate) fn base(&self) -> *mut u8 {
-        unimplemented!()
+        self.at(self.blueprint.base)
     }
-    /// The guest stack, from just above its guard.
+
+    /// Addresses of the guest stack, from just above its guard.
     pub(crate) fn stack(&self) -> Range<usize> {
-        unimplemented!()
+        let start = self.start.expose_provenance();
+        start + self.blueprint.stack.start..start + self.blueprint.stack.end
     }
-    /// Makes the first `bytes` of an own memory (its row's index) accessible; never fewer than before. The size word is
-    /// the caller's to write.
-    pub(crate) fn set_memory_size(&mut self, _memory: usize, _bytes: u64) -> Result<(), SlotError> {
-        unimplemented!()
+
+    /// Makes the first `bytes` of memory `memory`, an own one, accessible. What was accessible stays so; what is new is
+    /// zero. The size word is the caller's to write.
+    ///
+    /// # Errors
+    /// If the artifact reserves less, or the system refuses. Nothing has changed then.
+    pub(crate) fn set_memory_size(&mut self, memory: usize, bytes: u64) -> Result<(), SlotError> {
+        let found = self.blueprint.memories.iter().position(|own| own.index == memory);
+        let at = found.ok_or(SlotError::Malformed("an imported memory was to be resized in its importer's slot"))?;
+        let OwnMemory { start, limit, .. } = self.blueprint.memories[at];
+        if bytes > limit as u64 {
+            return Err(SlotError::MemoryTooLarge { memory, wanted: bytes, reservation: limit as u64 });
+        }
+        let (old, new) = (self.sizes[at], (bytes as usize).next_multiple_of(memory::page_size()));
+        if new > old {
+            // SAFETY: the range is part of the memory's reservation.
+            unsafe { memory::open(self.at(start + old), new - old) }.map_err(SlotError::os("grow a memory"))?;
+            self.sizes[at] = new;
+        }
+        Ok(())
+    }
+
+    /// Makes the slot fresh.
+    ///
+    /// # Errors
+    /// If the system refuses something. The slot is then neither fresh nor of any use.
+    pub(crate) fn reset(&mut self) -> Result<(), SlotError> {
+        self.give_back_growth()?;
+        let plan = &*self.blueprint;
+        let mut keep = RESIDENT_LIMIT;
+        for range in &plan.accessible {
+            let addresses = self.at(range.start).addr()..self.at(range.end).addr();
+            let mut rest = None;
+            let scanned = pagemap::for_each_dirty(addresses, |dirty| {
+                let dirty = dirty.start - self.start.addr()..dirty.end - self.start.addr();
+                if dirty.len() > keep {
+                    rest = Some(dirty.start);
+                    return false;
+                }
+                keep -= dirty.len();
+                self.restore(dirty);
+                true
+            });
+            // A kernel that cannot tell which pages were written drops them all.
+            let rest = if scanned.is_ok() { rest } else { Some(range.start) };
+            if let Some(rest) = rest {
+                // SAFETY: the range is accessible memory of the slot, which holds no guard.
+                unsafe { memory::discard(self.at(rest), range.end - rest) }.map_err(SlotError::os("reset an instance"))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn give_back_growth(&mut self) -> Result<(), SlotError> {
+        for (memory, size) in self.blueprint.memories.iter().zip(&mut self.sizes) {
+            let grown = *size - memory.initial;
+            if grown > 0 {
+                let start = self.start.wrapping_add(memory.start + memory.initial);
+                // SAFETY: the range is what `set_memory_size` made accessible, part of the memory's reservation.
+                unsafe {
+                    memory::discard(start, grown).map_err(SlotError::os("give grown memory back"))?;
+                    memory::close(start, grown).map_err(SlotError::os("give grown memory back"))?;
+                }
+                *size = memory.initial;
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the initial state over a range of accessible pages.
+    fn restore(&self, range: Range<usize>) {
+        let plan = &*self.blueprint;
+        let mut at = range.start;
+        // SAFETY: the pages are accessible and writable memory of the slot, and nobody else accesses it while it is
+        // reset. The image does not overlap them: it is another mapping.
+        unsafe {
+            for run in plan.runs_in(range.clone()) {
+                let from = run.slot.start.max(at);
+                let to = run.slot.end.min(range.end);
+                self.at(at).write_bytes(0, from - at);
+                let contents = &plan.contents(run)[from - run.slot.start..to - run.slot.start];
+                self.at(from).copy_from_nonoverlapping(contents.as_ptr(), contents.len());
+                at = to;
+            }
+            self.at(at).write_bytes(0, range.end - at);
+        }
+    }
+
+    /// BLAKE3 of every byte that a guest can access, with its place: equal for all fresh slots of an artifact, and only
+    /// for them. For tests of [`Self::reset`].
+    #[doc(hidden)]
+    pub(crate) fn hash(&mut self) -> [u8; 32] {
+        let mut hasher = blake3::Hasher::new();
+        let plan = &*self.blueprint;
+        let grown = plan.memories.iter().zip(&self.sizes).map(|(memory, size)| memory.start + memory.initial..memory.start + size);
+        for range in plan.accessible.iter().cloned().chain(grown.filter(|range| !range.is_empty())) {
+            hasher.update(&(range.start as u64).to_le_bytes()).update(&(range.len() as u64).to_le_bytes());
+            let mut page = [0; 4096];
+            for at in range.step_by(page.len()) {
+                // SAFETY: the page is accessible memory of the slot (system pages are 4 KiB or multiples), which
+                // nobody writes meanwhile: this has the slot exclusively.
+                unsafe { page.as_mut_ptr().copy_from_nonoverlapping(self.at(at), page.len()) };
+                hasher.update(&page);
+            }
+        }
+        hasher.finalize().into()
+    }
+
+    fn at(&self, offset: usize) -> *mut u8 {
+        self.start.wrapping_add(offset)
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        // SAFETY: the reservation is ours, and whoever owned the slot is done with it.
+        unsafe { memory::unmap(self.start, self.blueprint.slot_size) };
     }
 }

@@ -1,20 +1,256 @@
-//! x86-64 (bodies to follow).
+//! x86-64: entering guest code, leaving it, and calling the host from it.
+//!
+//! What comes in: the context, whose first words are the two stack pointers. What goes out: a status in `eax`. While the
+//! guest runs, `rbx` belongs to it, but entry thunks preserve it as the System V convention says, so `enter` finds the
+//! context there when the thunk returns, and the signal handler puts it there for [`trap_exit`].
+//!
+//! Both switches are marked as signal frames: unwinders then accept that the caller's stack is elsewhere, and gdb does
+//! not take it for a corrupt one. Frame pointers chain through: `rbp` stays `enter`'s until the thunk pushes it, and
+//! the host's side of a switch pushes the guest's.
+//!
+//! # Safety
+//! The code is as safe as the contexts it is given; [`crate::context::enter`] is the only caller of [`enter`], and
+//! only guest code calls the switches, with its own host words.
 
-/// What a host thunk calls on the guest's stack: `extern "C" fn(words, cell, values)`.
-pub(crate) unsafe extern "sysv64" fn host_switch() {
-    unimplemented!()
+use std::arch::naked_asm;
+use std::ffi::c_void;
+use std::mem::offset_of;
+
+use precast_abi::host::FuncImport;
+
+use super::Registers;
+use crate::context::{Context, status};
+
+const HOST_SP: usize = offset_of!(Context, border.host_sp);
+const GUEST_SP: usize = offset_of!(Context, border.guest_sp);
+const GUEST_FP: usize = offset_of!(Context, border.guest_fp);
+const GUEST_PC: usize = offset_of!(Context, border.guest_pc);
+
+// The unwind rule of `trap_exit` is written in bytes.
+const _: () = assert!(HOST_SP == 0);
+
+/// Calls `entry(base, code, values)` on the guest's stack; [`status`] says how it ended.
+///
+/// # Safety
+/// As [`crate::context::enter`], and the guest's stack has room for a return address.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn enter(
+    context: *mut Context, entry: *const u8, base: *mut u8, code: *const u8, values: *mut u64,
+) -> u32 {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        "push rbp",
+        ".cfi_def_cfa_offset 16",
+        ".cfi_offset rbp, -16",
+        "mov rbp, rsp",
+        ".cfi_def_cfa_register rbp",
+        "push rbx",
+        "push r12",
+        "push r13",
+        "push r14",
+        "push r15",
+        ".cfi_offset rbx, -24",
+        ".cfi_offset r12, -32",
+        ".cfi_offset r13, -40",
+        ".cfi_offset r14, -48",
+        ".cfi_offset r15, -56",
+        "sub rsp, 8",
+        "mov [rdi + {host_sp}], rsp",
+        "mov rbx, rdi",
+        "mov rsp, [rdi + {guest_sp}]",
+        "and rsp, -16",
+        "mov rax, rsi",
+        "mov rdi, rdx",
+        "mov rsi, rcx",
+        "mov rdx, r8",
+        "call rax",
+        "xor eax, eax",
+        "lea rsp, [rbp - 40]",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbx",
+        "pop rbp",
+        ".cfi_def_cfa rsp, 8",
+        "ret",
+        ".cfi_endproc",
+        host_sp = const HOST_SP,
+        guest_sp = const GUEST_SP,
+    )
 }
 
-/// Defines the stub of a builtin: `builtin_stub!(stub_name => body)` makes `unsafe extern "sysv64" fn stub_name()`,
+/// Where abandoned guests end: returns from the context's innermost [`enter`]. Expects the context in `rbx` and the
+/// status in `eax`; no other register and nothing on the guest's stack matters.
+#[unsafe(naked)]
+unsafe extern "C" fn trap_exit() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        // The frame is that of `enter`: CFA = *(rbx + HOST_SP) + 64.
+        ".cfi_escape 0x0f, 0x05, 0x73, 0x00, 0x06, 0x23, 0x40",
+        ".cfi_offset rbp, -16",
+        ".cfi_offset rbx, -24",
+        ".cfi_offset r12, -32",
+        ".cfi_offset r13, -40",
+        ".cfi_offset r14, -48",
+        ".cfi_offset r15, -56",
+        // The guest may have stopped inside a string instruction that goes down.
+        "cld",
+        "mov rsp, [rbx + {host_sp}]",
+        ".cfi_def_cfa rsp, 64",
+        "add rsp, 8",
+        ".cfi_def_cfa_offset 56",
+        "pop r15",
+        ".cfi_def_cfa_offset 48",
+        "pop r14",
+        ".cfi_def_cfa_offset 40",
+        "pop r13",
+        ".cfi_def_cfa_offset 32",
+        "pop r12",
+        ".cfi_def_cfa_offset 24",
+        "pop rbx",
+        ".cfi_def_cfa_offset 16",
+        "pop rbp",
+        ".cfi_def_cfa_offset 8",
+        "ret",
+        ".cfi_endproc",
+        host_sp = const HOST_SP,
+    )
+}
+
+/// The body of both switches: from the guest's stack to the host's, `call $call`, `$after`, and back.
+///
+/// `rax`, `rcx`, `rdx`, `rdi`, `rsi`, `r8` and `r9` may hold parameters or results, so only `r10` and `r11` are ours.
+/// Nothing is written to the guest's stack: it may end right below the return address.
+macro_rules! switch_to_host {
+    ([$($call:literal),*], [$($after:literal),*], $($operands:tt)*) => {
+        std::arch::naked_asm!(
+            ".cfi_startproc",
+            ".cfi_signal_frame",
+            "mov r11, [rdi + {context}]",
+            "mov r10, [rsp]",
+            "mov [r11 + {guest_sp}], rsp",
+            "mov [r11 + {guest_fp}], rbp",
+            "mov [r11 + {guest_pc}], r10",
+            // r10 holds the guest's stack pointer across the switch, and later in the frame.
+            "mov r10, rsp",
+            ".cfi_def_cfa_register r10",
+            "mov rsp, [r11 + {host_sp}]",
+            // The frame: the guest's return address and frame pointer, rbx, and the guest's stack pointer.
+            "push qword ptr [r10]",
+            "push rbp",
+            "push rbx",
+            "push r10",
+            "lea rbp, [rsp + 16]",
+            // CFA = *(rbp - 16) + 8; rbp is saved at rbp, rbx at rbp - 8.
+            ".cfi_escape 0x0f, 0x05, 0x76, 0x70, 0x06, 0x23, 0x08",
+            ".cfi_escape 0x10, 0x06, 0x02, 0x76, 0x00",
+            ".cfi_escape 0x10, 0x03, 0x02, 0x76, 0x78",
+            "mov rbx, r11",
+            $($call,)*
+            $($after,)*
+            "pop r10",
+            ".cfi_def_cfa r10, 8",
+            "pop rbx",
+            ".cfi_same_value rbx",
+            "pop rbp",
+            ".cfi_same_value rbp",
+            "mov rsp, r10",
+            "ret",
+            ".cfi_endproc",
+            context = const precast_abi::host::HostWords::CONTEXT,
+            host_sp = const $crate::sys::arch::offsets::HOST_SP,
+            guest_sp = const $crate::sys::arch::offsets::GUEST_SP,
+            guest_fp = const $crate::sys::arch::offsets::GUEST_FP,
+            guest_pc = const $crate::sys::arch::offsets::GUEST_PC,
+            $($operands)*
+        )
+    };
+}
+pub(crate) use switch_to_host;
+
+/// What [`switch_to_host`] needs wherever it is expanded.
+pub(crate) mod offsets {
+    pub(crate) const HOST_SP: usize = super::HOST_SP;
+    pub(crate) const GUEST_SP: usize = super::GUEST_SP;
+    pub(crate) const GUEST_FP: usize = super::GUEST_FP;
+    pub(crate) const GUEST_PC: usize = super::GUEST_PC;
+}
+
+/// What host thunks call, as `extern "C" fn(words, cell, values)` on the guest's stack: calls the cell's
+/// [`FuncImport::HOST_CALL`] with the same arguments on the host's. If that returns a status other than zero, the guest
+/// is abandoned.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn host_switch() {
+    switch_to_host!(
+        ["call qword ptr [rsi + {host_call}]"],
+        ["test eax, eax", "jnz {abandon}"],
+        host_call = const FuncImport::HOST_CALL,
+        abandon = sym abandon,
+    )
+}
+
+/// Leaves the guest from the host's side; the context is in `rbx`.
+#[unsafe(naked)]
+unsafe extern "C" fn abandon() {
+    naked_asm!("mov eax, {status}", "jmp {exit}", status = const status::ABANDONED, exit = sym trap_exit)
+}
+
+/// Defines the stub of a builtin: `builtin_stub!(stub_name => body)` makes `pub(crate) unsafe extern "C" fn stub_name()`,
 /// whose address goes into the table of builtins. `body` is an `extern "C" fn(words: *mut u8, …up to 5…)` that
-/// returns `u32`, `u64` or a `#[repr(C)]` pair of `u64`, and runs on the host's stack.
+/// returns `u32`, `u64` or a `#[repr(C)]` pair of `u64`; it runs on the host's stack and must not unwind.
 macro_rules! builtin_stub {
     ($(#[$meta:meta])* $name:ident => $body:path) => {
         $(#[$meta])*
-        unsafe extern "sysv64" fn $name() {
-            let _ = $body;
-            unimplemented!()
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $name() {
+            $crate::sys::arch::switch_to_host!(["call {body}"], [], body = sym $body,)
         }
     };
 }
 pub(crate) use builtin_stub;
+
+/// The registers at the moment of a signal.
+///
+/// # Safety
+/// `context` is the third argument of a signal handler.
+pub(crate) unsafe fn registers(context: *mut c_void) -> Registers {
+    // SAFETY: the kernel gives handlers a ucontext_t.
+    let registers = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    let get = |register: libc::c_int| registers[register as usize] as usize;
+    Registers { pc: get(libc::REG_RIP), sp: get(libc::REG_RSP), fp: get(libc::REG_RBP), link: 0 }
+}
+
+/// Makes the interrupted code go on by returning [`status::TRAPPED`] from the innermost [`enter`] of `guest`.
+///
+/// # Safety
+/// `context` is the third argument of a signal handler that interrupted guest code entered through `guest`.
+pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context) {
+    // SAFETY: the kernel gives handlers a ucontext_t, which nothing else refers to, and restores registers from it.
+    let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
+    let mut set = |register: libc::c_int, value: usize| registers[register as usize] = value as i64;
+    set(libc::REG_RIP, trap_exit as *const () as usize);
+    set(libc::REG_RBX, guest.addr());
+    set(libc::REG_RAX, status::TRAPPED as usize);
+}
+
+/// Where a function that has run no instruction yet will return to; `read` reads a word of the guest's stack.
+pub(crate) fn return_address_at_start(registers: &Registers, read: impl Fn(usize) -> Option<usize>) -> Option<usize> {
+    read(registers.sp)
+}
+
+/// Whether this machine has the feature that `precast_targets` calls `name`.
+pub(crate) fn has_feature(name: &str) -> bool {
+    macro_rules! detect {
+        ($($feature:tt)*) => {
+            match name {
+                $($feature => std::arch::is_x86_feature_detected!($feature),)*
+                _ => false,
+            }
+        };
+    }
+    detect!("cmpxchg16b" "sse3" "ssse3" "sse4.1" "sse4.2" "popcnt" "avx" "avx2" "fma" "bmi1" "bmi2" "lzcnt" "avx512f"
+        "avx512dq" "avx512vl" "avx512bitalg" "avx512vbmi")
+}

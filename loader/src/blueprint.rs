@@ -1,0 +1,171 @@
+//! Where everything is in the slots of an artifact.
+//!
+//! What comes in: layout, memories and image runs of the artifact's tables. What goes out: the same as ranges that do
+//! not contradict each other or the mapping, so that mapping and resetting a slot need no checks. Made once for each
+//! artifact.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use precast_abi::meta::{MemoryModel, MemoryRow, NONE, RunRow};
+use precast_abi::slot::{GUARDED_RESERVATION, SlotLayout};
+
+use crate::artifact::{ArtifactInner, Mapping};
+use crate::slot::SlotError;
+use crate::sys;
+
+/// The plan that all slots of an artifact follow. Ranges and offsets are in bytes from the slot's start.
+#[derive(Debug)]
+pub(crate) struct Blueprint {
+    /// Bytes of the whole reservation.
+    pub(crate) slot_size: usize,
+    /// Where the base points.
+    pub(crate) base: usize,
+    /// The host words.
+    pub(crate) host: Range<usize>,
+    /// The guest stack, from just above its guard, which begins where the host words end.
+    pub(crate) stack: Range<usize>,
+    /// The artifact's own memories, in the order of their rows.
+    pub(crate) memories: Vec<OwnMemory>,
+    /// What a fresh slot's guest can access: the first is stack, block, and the memory that follows, if one does; the
+    /// others are further memories. Sorted and apart.
+    pub(crate) accessible: Vec<Range<usize>>,
+    /// The image: sorted, apart, and inside `accessible`, beyond the stack.
+    pub(crate) runs: Vec<Run>,
+    /// What the runs are copied from.
+    mapping: Arc<Mapping>,
+}
+
+/// A memory that lives in the slot.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OwnMemory {
+    /// Its index in the index space.
+    pub(crate) index: usize,
+    /// Its first byte.
+    pub(crate) start: usize,
+    /// Bytes accessible in a fresh slot, whole pages of the system.
+    pub(crate) initial: usize,
+    /// Bytes it may become accessible.
+    pub(crate) limit: usize,
+}
+
+/// A run of pages of the image.
+#[derive(Clone, Debug)]
+pub(crate) struct Run {
+    /// Where it goes in the slot.
+    pub(crate) slot: Range<usize>,
+    /// Where it comes from in the file.
+    pub(crate) file: Range<u64>,
+}
+
+impl Blueprint {
+    /// The plan for the slots of `artifact`.
+    pub(crate) fn new(artifact: &ArtifactInner) -> Result<Blueprint, SlotError> {
+        let meta = artifact.meta();
+        let layout = &meta.header.layout;
+        let memories = own_memories(meta.memories.iter(), layout)?;
+        let accessible = accessible(&memories, layout);
+        let image = meta.header.image_offset..meta.header.image_offset + meta.header.image_len;
+        let runs = runs(meta.runs.iter(), layout, &image, &accessible)?;
+        Ok(Blueprint {
+            slot_size: layout.slot_size as usize,
+            base: layout.base_offset as usize,
+            host: 0..layout.host_size as usize,
+            stack: layout.stack_start as usize..layout.block_start as usize,
+            memories,
+            accessible,
+            runs,
+            mapping: artifact.mapping().clone(),
+        })
+    }
+
+    /// The bytes of a run.
+    pub(crate) fn contents(&self, run: &Run) -> &[u8] {
+        self.mapping.get(run.file.clone()).unwrap_or_default()
+    }
+
+    /// The runs that touch `range`, in order.
+    pub(crate) fn runs_in(&self, range: Range<usize>) -> impl Iterator<Item = &Run> {
+        let first = self.runs.partition_point(|run| run.slot.end <= range.start);
+        self.runs[first..].iter().take_while(move |run| run.slot.start < range.end)
+    }
+}
+
+fn own_memories(rows: impl Iterator<Item = MemoryRow>, layout: &SlotLayout) -> Result<Vec<OwnMemory>, SlotError> {
+    let page = sys::memory::page_size();
+    let mut end = layout.base_offset;
+    let mut memories = Vec::new();
+    for (index, row) in rows.enumerate().filter(|(_, row)| row.import == NONE) {
+        let malformed = |what| Err(SlotError::Malformed(what));
+        let reserved_to = row.slot_offset.checked_add(row.reservation);
+        let Some(reserved_to) = reserved_to.filter(|end| *end <= layout.slot_size) else {
+            return malformed("a memory reaches beyond the slot");
+        };
+        if row.slot_offset < end {
+            return malformed("memories overlap or are not in order");
+        }
+        if row.slot_offset % layout.page_size != 0 || row.reservation % layout.page_size != 0 {
+            return malformed("a memory is not laid out in pages");
+        }
+        match MemoryModel::from_raw(row.model) {
+            Some(MemoryModel::Guarded) if row.reservation < GUARDED_RESERVATION => {
+                return malformed("the reservation of a guarded memory is too small");
+            }
+            Some(_) => {}
+            None => return malformed("a memory has an unknown model"),
+        }
+        let wanted = u32::checked_shl(1, row.page_size_log2)
+            .and_then(|page| row.min.checked_mul(page.into()))
+            .unwrap_or(u64::MAX);
+        if wanted > row.reservation {
+            return Err(SlotError::MemoryTooLarge { memory: index, wanted, reservation: row.reservation });
+        }
+        end = reserved_to;
+        memories.push(OwnMemory {
+            index,
+            start: row.slot_offset as usize,
+            initial: (wanted as usize).next_multiple_of(page),
+            limit: row.reservation as usize,
+        });
+    }
+    Ok(memories)
+}
+
+fn accessible(memories: &[OwnMemory], layout: &SlotLayout) -> Vec<Range<usize>> {
+    let mut ranges = vec![layout.stack_start as usize..layout.base_offset as usize];
+    for memory in memories.iter().filter(|memory| memory.initial > 0) {
+        let range = memory.start..memory.start + memory.initial;
+        match ranges.last_mut() {
+            Some(last) if last.end == range.start => last.end = range.end,
+            _ => ranges.push(range),
+        }
+    }
+    ranges
+}
+
+fn runs(
+    rows: impl Iterator<Item = RunRow>, layout: &SlotLayout, image: &Range<u64>, accessible: &[Range<usize>],
+) -> Result<Vec<Run>, SlotError> {
+    let page = layout.page_size;
+    let mut end = layout.block_start;
+    rows.map(|row| {
+        let slot = row.slot_offset..row.slot_offset.saturating_add(row.len);
+        let file = row.file_offset..row.file_offset.saturating_add(row.len);
+        if [row.slot_offset, row.file_offset, row.len].iter().any(|bound| bound % page != 0) || row.len == 0 {
+            return Err(SlotError::Malformed("a run of the image is not whole pages"));
+        }
+        if slot.start < end || slot.end > layout.slot_size {
+            return Err(SlotError::Malformed("runs of the image overlap, are not in order, or leave the slot"));
+        }
+        if file.start < image.start || file.end > image.end {
+            return Err(SlotError::Malformed("a run is not in the image"));
+        }
+        end = slot.end;
+        let slot = slot.start as usize..slot.end as usize;
+        if !accessible.iter().any(|range| range.start <= slot.start && slot.end <= range.end) {
+            return Err(SlotError::Malformed("a run of the image is outside the initial memory"));
+        }
+        Ok(Run { slot, file })
+    })
+    .collect()
+}

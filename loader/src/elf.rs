@@ -1,0 +1,275 @@
+//! From a file to the headers that opening it goes by.
+//!
+//! What comes in: a file of unknown content. What goes out: the identity of an artifact that fits this machine, with
+//! the places of its parts checked against the file, or which of these it is not. Reads a few hundred bytes, whatever
+//! the size of the file; nothing is said about what the tables hold.
+
+use std::fs::File;
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
+
+use goblin::elf64::dynamic::{
+    DT_FINI, DT_FINI_ARRAY, DT_INIT, DT_INIT_ARRAY, DT_JMPREL, DT_NEEDED, DT_NULL, DT_PREINIT_ARRAY, DT_REL, DT_RELA,
+    DT_TEXTREL,
+};
+use goblin::elf64::header::{EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, ET_DYN, Header as ElfHeader, SIZEOF_EHDR};
+use goblin::elf64::program_header::{
+    PF_R, PF_W, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_TLS, ProgramHeader, SIZEOF_PHDR,
+};
+use precast_abi::bytes::Field;
+use precast_abi::host::HostWords;
+use precast_abi::meta::{Header, NONE};
+use precast_abi::slot::{STACK_GUARD, SlotLayout};
+use precast_abi::{ABI_VERSION, MAGIC, PT_PRECAST_META};
+use precast_targets::Arch;
+
+use crate::open_error::OpenErrorKind;
+use crate::sys;
+
+/// Program headers of an artifact: a handful. Reading more would make opening depend on the file.
+const MAX_PROGRAM_HEADERS: u16 = 32;
+
+/// Bytes of the dynamic section of an artifact: a dozen entries of sixteen bytes.
+const MAX_DYNAMIC: u64 = 4 << 10;
+
+/// `DT_RELR` and what else may hold relocations, beyond those goblin names.
+const DT_RELR: u64 = 36;
+
+/// The largest slot: half of the addresses a process has.
+const MAX_SLOT: u64 = 1 << 46;
+
+/// What a file says that is an artifact for this machine.
+#[derive(Debug)]
+pub(crate) struct Headers {
+    /// Bytes of the file.
+    pub(crate) file_len: u64,
+    /// Where `.precast.meta` is in the file.
+    pub(crate) meta: Range<u64>,
+    /// Its header; the places in it are inside the file.
+    pub(crate) header: Header,
+}
+
+impl Headers {
+    /// Reads and checks the headers of `file`.
+    pub(crate) fn read(file: &File) -> Result<Headers, OpenErrorKind> {
+        let metadata = file.metadata().map_err(OpenErrorKind::io("read the file's attributes"))?;
+        if !metadata.is_file() {
+            return Err(OpenErrorKind::Forbidden("no content of its own: it is not a regular file"));
+        }
+        let source = Source { file, len: metadata.len() };
+        let programs = source.program_headers()?;
+        check_segments(&programs, source.len)?;
+        source.check_dynamic(&programs)?;
+        let (meta, header) = source.meta_header(&programs)?;
+        check_machine(&header)?;
+        check_layout(&header.layout)?;
+        check_parts(&header, &programs, source.len)?;
+        Ok(Headers { file_len: source.len, meta, header })
+    }
+}
+
+struct Source<'a> {
+    file: &'a File,
+    len: u64,
+}
+
+/// [`ElfHeader::from_bytes`] wants its bytes aligned.
+#[repr(C, align(8))]
+struct Aligned([u8; SIZEOF_EHDR]);
+
+impl Source<'_> {
+    fn read(&self, at: u64, bytes: &mut [u8]) -> Result<(), OpenErrorKind> {
+        let wanted = at.saturating_add(bytes.len() as u64);
+        if wanted > self.len {
+            return Err(OpenErrorKind::Truncated { found: self.len, wanted });
+        }
+        self.file.read_exact_at(bytes, at).map_err(OpenErrorKind::io("read the file"))
+    }
+
+    fn program_headers(&self) -> Result<Vec<ProgramHeader>, OpenErrorKind> {
+        let mut magic = vec![0; self.len.min(4) as usize];
+        self.read(0, &mut magic)?;
+        if magic != ELFMAG {
+            return Err(OpenErrorKind::NotElf { found: magic });
+        }
+        let mut bytes = Aligned([0; SIZEOF_EHDR]);
+        self.read(0, &mut bytes.0)?;
+        let elf = ElfHeader::from_bytes(&bytes.0);
+        let kind = |what, found, wanted| if found == wanted { Ok(()) } else { Err(OpenErrorKind::ElfKind { what, found, wanted }) };
+        kind("ELF class (bits)", elf.e_ident[EI_CLASS].into(), ELFCLASS64.into())?;
+        kind("ELF byte order", elf.e_ident[EI_DATA].into(), ELFDATA2LSB.into())?;
+        kind("ELF type", elf.e_type.into(), ET_DYN.into())?;
+        check_architecture(elf.e_machine)?;
+        kind("size of an ELF program header", elf.e_phentsize.into(), SIZEOF_PHDR as u32)?;
+        if elf.e_phnum > MAX_PROGRAM_HEADERS {
+            return Err(OpenErrorKind::Forbidden("more program headers than artifacts have"));
+        }
+        let sections = u64::from(elf.e_shnum) * u64::from(elf.e_shentsize);
+        inside(elf.e_shoff, sections, self.len)?;
+        let count = usize::from(elf.e_phnum);
+        let mut table = vec![0; count * SIZEOF_PHDR];
+        self.read(elf.e_phoff, &mut table)?;
+        Ok(table.chunks_exact(SIZEOF_PHDR).map(decode_program_header).collect())
+    }
+
+    /// Refuses what a dynamic linker would act on.
+    fn check_dynamic(&self, programs: &[ProgramHeader]) -> Result<(), OpenErrorKind> {
+        let Some(dynamic) = programs.iter().find(|program| program.p_type == PT_DYNAMIC) else { return Ok(()) };
+        if dynamic.p_filesz > MAX_DYNAMIC {
+            return Err(OpenErrorKind::Forbidden("a larger dynamic section than artifacts have"));
+        }
+        let mut bytes = vec![0; dynamic.p_filesz as usize];
+        self.read(dynamic.p_offset, &mut bytes)?;
+        for tag in bytes.chunks_exact(16).map(u64::decode).take_while(|tag| *tag != DT_NULL) {
+            match tag {
+                DT_NEEDED => return Err(OpenErrorKind::Forbidden("a library that it needs (DT_NEEDED)")),
+                DT_INIT | DT_FINI | DT_INIT_ARRAY | DT_FINI_ARRAY | DT_PREINIT_ARRAY => {
+                    return Err(OpenErrorKind::Forbidden("code that runs when it is loaded (DT_INIT and the like)"));
+                }
+                DT_REL | DT_RELA | DT_JMPREL | DT_RELR | DT_TEXTREL => {
+                    return Err(OpenErrorKind::Forbidden("dynamic relocations"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn meta_header(&self, programs: &[ProgramHeader]) -> Result<(Range<u64>, Header), OpenErrorKind> {
+        let meta = programs.iter().find(|program| program.p_type == PT_PRECAST_META).ok_or(OpenErrorKind::NotPrecast)?;
+        let range = meta.p_offset..meta.p_offset + meta.p_filesz;
+        // Magic and version come first and stay where they are, also in versions whose header is longer or shorter.
+        let mut identity = [0; MAGIC.len() + 4];
+        if meta.p_filesz < identity.len() as u64 {
+            return Err(malformed("the meta section has no room for its header", &range));
+        }
+        self.read(range.start, &mut identity)?;
+        let (magic, version) = identity.split_at(MAGIC.len());
+        if magic != MAGIC {
+            return Err(malformed("the meta section does not begin with the magic number", &range));
+        }
+        let version = u32::decode(version);
+        if version != ABI_VERSION {
+            return Err(OpenErrorKind::AbiVersion { found: version, wanted: ABI_VERSION });
+        }
+        if meta.p_filesz < Header::SIZE as u64 {
+            return Err(malformed("the meta section has no room for its header", &range));
+        }
+        let mut bytes = [0; Header::SIZE];
+        self.read(range.start, &mut bytes)?;
+        Ok((range, Header::decode(&bytes)))
+    }
+}
+
+/// `Elf64_Phdr`, little-endian.
+fn decode_program_header(bytes: &[u8]) -> ProgramHeader {
+    ProgramHeader {
+        p_type: u32::decode(bytes),
+        p_flags: u32::decode(&bytes[4..]),
+        p_offset: u64::decode(&bytes[8..]),
+        p_vaddr: u64::decode(&bytes[16..]),
+        p_paddr: u64::decode(&bytes[24..]),
+        p_filesz: u64::decode(&bytes[32..]),
+        p_memsz: u64::decode(&bytes[40..]),
+        p_align: u64::decode(&bytes[48..]),
+    }
+}
+
+fn check_architecture(machine: u16) -> Result<(), OpenErrorKind> {
+    let wanted = Arch::HOST.map_or("an architecture that precast does not know", Arch::triple);
+    match Arch::from_elf_machine(machine.into()) {
+        Some(arch) if Arch::HOST == Some(arch) => Ok(()),
+        Some(arch) => Err(OpenErrorKind::Architecture { found: arch.triple().into(), wanted }),
+        None => Err(OpenErrorKind::Architecture { found: format!("ELF machine {machine}"), wanted }),
+    }
+}
+
+/// Segments are where they say in the file, and their addresses are their file offsets: the file is mapped as one.
+fn check_segments(programs: &[ProgramHeader], file_len: u64) -> Result<(), OpenErrorKind> {
+    for program in programs {
+        inside(program.p_offset, program.p_filesz, file_len)?;
+        if program.p_flags & (PF_W | PF_X) == PF_W | PF_X {
+            return Err(OpenErrorKind::Forbidden("a segment that is writable and executable"));
+        }
+        match program.p_type {
+            PT_GNU_STACK if program.p_flags & PF_X != 0 => {
+                return Err(OpenErrorKind::Forbidden("a demand for an executable stack"));
+            }
+            PT_INTERP => return Err(OpenErrorKind::Forbidden("a program interpreter")),
+            PT_TLS => return Err(OpenErrorKind::Forbidden("thread-local storage")),
+            PT_LOAD if program.p_vaddr != program.p_offset || program.p_memsz != program.p_filesz => {
+                let range = program.p_offset..program.p_offset.saturating_add(program.p_filesz);
+                return Err(malformed("a segment is not mapped as it is in the file", &range));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn check_machine(header: &Header) -> Result<(), OpenErrorKind> {
+    check_architecture(u16::try_from(header.machine).unwrap_or(u16::MAX))?;
+    let known = Arch::HOST.map_or(&[][..], Arch::features);
+    let missing: Vec<String> = (0..u64::BITS)
+        .filter(|bit| header.features >> bit & 1 != 0)
+        .filter_map(|bit| match known.iter().find(|feature| feature.bit == bit) {
+            Some(feature) => (!sys::arch::has_feature(feature.name)).then(|| feature.name.into()),
+            None => Some(format!("feature bit {bit}")),
+        })
+        .collect();
+    if missing.is_empty() { Ok(()) } else { Err(OpenErrorKind::CpuFeatures { missing }) }
+}
+
+fn check_layout(layout: &SlotLayout) -> Result<(), OpenErrorKind> {
+    let system = sys::memory::page_size() as u64;
+    let bounds = [layout.host_size, layout.stack_start, layout.block_start, layout.base_offset, layout.slot_size];
+    if !layout.page_size.is_power_of_two() || bounds.iter().any(|bound| bound % layout.page_size != 0) {
+        return Err(malformed("the slot is not laid out in pages", &(layout.page_size..layout.slot_size)));
+    }
+    if layout.page_size < system {
+        return Err(OpenErrorKind::PageSize { found: layout.page_size, wanted: system });
+    }
+    let ordered = layout.host_size >= HostWords::SIZE as u64
+        && layout.stack_start >= layout.host_size.saturating_add(STACK_GUARD)
+        && layout.stack_start < layout.block_start
+        && layout.block_start <= layout.base_offset
+        && layout.base_offset <= layout.slot_size
+        && layout.slot_size <= MAX_SLOT;
+    if ordered { Ok(()) } else { Err(malformed("the parts of the slot are not in order", &(0..layout.slot_size))) }
+}
+
+fn check_parts(header: &Header, programs: &[ProgramHeader], file_len: u64) -> Result<(), OpenErrorKind> {
+    let page = header.layout.page_size;
+    let image = header.image_offset..header.image_offset.saturating_add(header.image_len);
+    inside(image.start, header.image_len, file_len)?;
+    if image.start % page != 0 || header.image_len % page != 0 {
+        return Err(malformed("the image is not whole pages", &image));
+    }
+    let text = header.text_offset..header.text_offset.saturating_add(header.text_len);
+    inside(text.start, header.text_len, file_len)?;
+    let in_segment = |program: &ProgramHeader| {
+        program.p_type == PT_LOAD
+            && program.p_flags & (PF_R | PF_X) == PF_R | PF_X
+            && program.p_offset <= text.start
+            && text.end <= program.p_offset + program.p_filesz
+    };
+    if text.start % page != 0 || header.text_len > u32::MAX.into() {
+        return Err(malformed("the text is not whole pages, or too long", &text));
+    }
+    if !text.is_empty() && !programs.iter().any(in_segment) {
+        return Err(malformed("the text is not in an executable segment", &text));
+    }
+    if header.init != NONE && u64::from(header.init) >= header.text_len {
+        return Err(malformed("the initialiser is not in the text", &text));
+    }
+    Ok(())
+}
+
+fn inside(start: u64, len: u64, file_len: u64) -> Result<(), OpenErrorKind> {
+    let wanted = start.saturating_add(len);
+    if wanted <= file_len { Ok(()) } else { Err(OpenErrorKind::Truncated { found: file_len, wanted }) }
+}
+
+fn malformed(what: &'static str, range: &Range<u64>) -> OpenErrorKind {
+    OpenErrorKind::Malformed { what, found: range.start, end: range.end }
+}

@@ -1,0 +1,116 @@
+//! Address ranges: reserve, protect, map, give back.
+//!
+//! # Safety
+//! Every function here changes what is mapped at the given addresses. The caller owns the whole range, as part of a
+//! reservation of its own, and holds no reference into it that the change would invalidate. Lengths and addresses are
+//! multiples of [`page_size`] or are rounded up by the kernel.
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::sync::OnceLock;
+
+/// `MADV_GUARD_INSTALL` (Linux 6.13): a marker in the page tables instead of a mapping of its own.
+const MADV_GUARD_INSTALL: libc::c_int = 102;
+
+/// Bytes of a page of the running system.
+pub(crate) fn page_size() -> usize {
+    static SIZE: OnceLock<usize> = OnceLock::new();
+    // SAFETY: sysconf only reads a constant of the system.
+    *SIZE.get_or_init(|| usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096))
+}
+
+/// Reserves `len` bytes of addresses that cannot be accessed yet.
+pub(crate) fn reserve(len: usize) -> io::Result<*mut u8> {
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    // SAFETY: without MAP_FIXED the kernel picks addresses that nobody uses.
+    let start = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
+    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start.cast()) }
+}
+
+/// Unmaps a range.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn unmap(start: *mut u8, len: usize) {
+    // SAFETY: the caller owns the range. Unmapping a whole mapping cannot fail.
+    unsafe { libc::munmap(start.cast(), len) };
+}
+
+/// Makes a range readable and writable.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn open(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range.
+    check(unsafe { libc::mprotect(start.cast(), len, libc::PROT_READ | libc::PROT_WRITE) })
+}
+
+/// Makes a range inaccessible.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn close(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range.
+    check(unsafe { libc::mprotect(start.cast(), len, libc::PROT_NONE) })
+}
+
+/// Makes a range of a file mapping executable.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn make_executable(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range.
+    check(unsafe { libc::mprotect(start.cast(), len, libc::PROT_READ | libc::PROT_EXEC) })
+}
+
+/// Replaces a range by private, writable pages of `file`.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn map_file(start: *mut u8, len: usize, file: &File, offset: u64) -> io::Result<()> {
+    let offset = libc::off_t::try_from(offset).map_err(|_| io::ErrorKind::InvalidInput)?;
+    let access = libc::PROT_READ | libc::PROT_WRITE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_FIXED | libc::MAP_NORESERVE;
+    // SAFETY: the caller owns the range that MAP_FIXED replaces.
+    let at = unsafe { libc::mmap(start.cast(), len, access, flags, file.as_raw_fd(), offset) };
+    if at == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Drops the private pages of a range, so that it reads as its file, or as zero.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn discard(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range.
+    check(unsafe { libc::madvise(start.cast(), len, libc::MADV_DONTNEED) })
+}
+
+/// Makes a range of an anonymous mapping a guard: without a mapping of its own where the kernel can do that.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn guard(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range.
+    if unsafe { libc::madvise(start.cast(), len, MADV_GUARD_INSTALL) } == 0 {
+        return Ok(());
+    }
+    // SAFETY: as above.
+    unsafe { close(start, len) }
+}
+
+/// Keeps a range out of forked children, whose pools would otherwise share it copy-on-write, and without huge pages,
+/// each of which would count as 512 dirty ones.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn advise_slot(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range. Kernels without huge pages refuse this advice and do not need it.
+    unsafe { libc::madvise(start.cast(), len, libc::MADV_NOHUGEPAGE) };
+    // SAFETY: the caller owns the range.
+    check(unsafe { libc::madvise(start.cast(), len, libc::MADV_DONTFORK) })
+}
+
+pub(super) fn check(status: libc::c_int) -> io::Result<()> {
+    if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}

@@ -1,0 +1,144 @@
+//! Signals as the kernel has them: dispositions, and the stack a thread handles them on.
+
+use std::ffi::c_void;
+use std::io;
+
+use super::memory::{self, check};
+
+/// A handler that is told what happened.
+pub(crate) type Handler = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut c_void);
+
+/// The present disposition of `signal`.
+pub(crate) fn disposition(signal: libc::c_int) -> io::Result<libc::sigaction> {
+    // SAFETY: all-zero is a valid sigaction; without a new disposition the call only stores the present one.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        check(libc::sigaction(signal, std::ptr::null(), &raw mut action))?;
+        Ok(action)
+    }
+}
+
+/// Has `handler` run on the alternate signal stack for each `signal`.
+///
+/// # Safety
+/// The handler calls only what may be called in a signal handler, and passes on what is not its own.
+pub(crate) unsafe fn install(signal: libc::c_int, handler: Handler) -> io::Result<()> {
+    // SAFETY: all-zero is a valid sigaction with an empty mask; the caller vouches for the handler.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        action.sa_sigaction = handler as *const () as usize;
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        check(libc::sigaction(signal, &raw const action, std::ptr::null_mut()))
+    }
+}
+
+/// Passes a signal on to the disposition `previous`. May be called in a signal handler, as its last act.
+///
+/// # Safety
+/// The arguments are those that the kernel gave to the handler.
+pub(crate) unsafe fn pass_on(
+    previous: Option<&libc::sigaction>, signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void,
+) {
+    let handler = previous.map_or(libc::SIG_DFL, |action| action.sa_sigaction);
+    // SAFETY: the kernel's siginfo is valid while the handler runs.
+    let sent_by_a_process = unsafe { (*info).si_code <= 0 };
+    match handler {
+        libc::SIG_IGN if sent_by_a_process => {}
+        // A fault that returns happens again, now with the default: the process ends with the right signal, at the
+        // right instruction. What a process sent has to be sent again; it arrives when the handler returns.
+        libc::SIG_DFL | libc::SIG_IGN => {
+            // SAFETY: all-zero is SIG_DFL with an empty mask; both calls may be made in a handler.
+            unsafe {
+                let default: libc::sigaction = std::mem::zeroed();
+                libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+                if sent_by_a_process {
+                    libc::raise(signal);
+                }
+            }
+        }
+        handler => {
+            let wants_info = previous.is_some_and(|action| action.sa_flags & libc::SA_SIGINFO != 0);
+            // SAFETY: the host installed this address as a handler of the kind its flags say.
+            unsafe {
+                if wants_info {
+                    std::mem::transmute::<usize, Handler>(handler)(signal, info, context);
+                } else {
+                    std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(handler)(signal);
+                }
+            }
+        }
+    }
+}
+
+/// Bytes of an alternate signal stack of ours.
+const SIGNAL_STACK: usize = 64 << 10;
+
+/// This thread's alternate signal stack, if it is ours: unmapped when dropped, on the same thread.
+pub(crate) struct SignalStack {
+    /// Start of the mapping, which begins with a guard page; null if the thread had a large enough stack.
+    mapping: *mut u8,
+}
+
+impl SignalStack {
+    /// Makes sure that this thread handles signals on a stack of at least [`SIGNAL_STACK`] bytes.
+    pub(crate) fn ensure() -> io::Result<SignalStack> {
+        let present = alternate_stack()?;
+        if present.ss_flags & libc::SS_DISABLE == 0 && present.ss_size >= SIGNAL_STACK {
+            return Ok(SignalStack { mapping: std::ptr::null_mut() });
+        }
+        let guard = memory::page_size();
+        let stack = SignalStack { mapping: memory::reserve(guard + SIGNAL_STACK)? };
+        // SAFETY: the range was reserved just now; the kernel uses it until `drop` takes it back.
+        unsafe {
+            let start = stack.mapping.add(guard);
+            memory::open(start, SIGNAL_STACK)?;
+            let ours = libc::stack_t { ss_sp: start.cast(), ss_flags: 0, ss_size: SIGNAL_STACK };
+            check(libc::sigaltstack(&raw const ours, std::ptr::null_mut()))?;
+        }
+        Ok(stack)
+    }
+}
+
+impl Drop for SignalStack {
+    fn drop(&mut self) {
+        if self.mapping.is_null() {
+            return;
+        }
+        let guard = memory::page_size();
+        // SAFETY: the mapping is ours. It is unmapped only when the kernel does not use it (any more) as this
+        // thread's signal stack.
+        unsafe {
+            if alternate_stack().is_ok_and(|present| present.ss_sp.cast() == self.mapping.add(guard)) {
+                let none = libc::stack_t { ss_sp: std::ptr::null_mut(), ss_flags: libc::SS_DISABLE, ss_size: 0 };
+                if libc::sigaltstack(&raw const none, std::ptr::null_mut()) != 0 {
+                    return;
+                }
+            }
+            memory::unmap(self.mapping, guard + SIGNAL_STACK);
+        }
+    }
+}
+
+fn alternate_stack() -> io::Result<libc::stack_t> {
+    // SAFETY: all-zero is a valid stack_t; without a new stack the call only stores the present one.
+    unsafe {
+        let mut present: libc::stack_t = std::mem::zeroed();
+        check(libc::sigaltstack(std::ptr::null(), &raw mut present))?;
+        Ok(present)
+    }
+}
+
+/// Whether this thread runs with a hardware shadow stack, which switching stacks would trip over.
+pub(crate) fn has_shadow_stack() -> bool {
+    #[cfg(target_arch = "x86_64")]
+    {
+        const ARCH_SHSTK_STATUS: libc::c_int = 0x5005;
+        const ARCH_SHSTK_SHSTK: u64 = 1;
+        let mut features = 0u64;
+        // SAFETY: this request stores one word; kernels that do not know it fail.
+        let status = unsafe { libc::syscall(libc::SYS_arch_prctl, ARCH_SHSTK_STATUS, &raw mut features) };
+        status == 0 && features & ARCH_SHSTK_SHSTK != 0
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    false
+}
