@@ -1,0 +1,97 @@
+//! Bulk operations on memories and tables: all of it is the loader's work, except for dropping segments.
+
+use cranelift_codegen::ir::{InstBuilder, Value};
+use precast_abi::trap::TrapCode;
+use precast_builtins::Builtin;
+use wasmparser::Operator;
+
+use super::translator::{FuncTranslator, Region, trap_code};
+use crate::program::SegmentPlace;
+
+/// Translates the operator if it is one of this family.
+pub(super) fn operator(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
+    match op {
+        Operator::MemoryFill { mem } => t.memory_fill(*mem),
+        Operator::MemoryCopy { dst_mem, src_mem } => t.memory_copy(*dst_mem, *src_mem),
+        Operator::MemoryInit { mem, data_index } => t.memory_init(*mem, *data_index),
+        Operator::DataDrop { data_index } => t.drop_segment(t.env.data[*data_index as usize]),
+        Operator::TableFill { table } => t.table_fill(*table),
+        Operator::TableCopy { dst_table, src_table } => t.table_copy(*dst_table, *src_table),
+        Operator::TableInit { table, elem_index } => t.table_init(*table, *elem_index),
+        Operator::ElemDrop { elem_index } => t.drop_segment(t.env.elements[*elem_index as usize]),
+        _ => return false,
+    }
+    true
+}
+
+impl FuncTranslator<'_> {
+    fn memory_fill(&mut self, memory: u32) {
+        let (to, value, len) = self.pop3();
+        let memory = self.memory_row(memory);
+        let (to, len) = (self.to_i64(to), self.to_i64(len));
+        self.call_checked(Builtin::memory_fill, &[memory, to, value, len], TrapCode::MemoryOutOfBounds);
+    }
+
+    fn memory_copy(&mut self, to_memory: u32, from_memory: u32) {
+        let (to, from, len) = self.pop3();
+        let (to_memory, from_memory) = (self.memory_row(to_memory), self.memory_row(from_memory));
+        let (to, from, len) = (self.to_i64(to), self.to_i64(from), self.to_i64(len));
+        let arguments = [to_memory, from_memory, to, from, len];
+        self.call_checked(Builtin::memory_copy, &arguments, TrapCode::MemoryOutOfBounds);
+    }
+
+    /// Pops offset in the memory, offset in the segment and length.
+    pub(super) fn memory_init(&mut self, memory: u32, segment: u32) {
+        let (to, from, len) = self.pop3();
+        let (memory, segment) = (self.memory_row(memory), self.i32(self.env.data[segment as usize].row));
+        let to = self.to_i64(to);
+        let arguments = [memory, segment, to, from, len];
+        self.call_checked(Builtin::memory_init, &arguments, TrapCode::MemoryOutOfBounds);
+    }
+
+    fn table_fill(&mut self, table: u32) {
+        let (to, value, len) = self.pop3();
+        let table = self.table_row(table);
+        let (to, len) = (self.to_i64(to), self.to_i64(len));
+        self.call_checked(Builtin::table_fill, &[table, to, value, len], TrapCode::TableOutOfBounds);
+    }
+
+    fn table_copy(&mut self, to_table: u32, from_table: u32) {
+        let (to, from, len) = self.pop3();
+        let (to_table, from_table) = (self.table_row(to_table), self.table_row(from_table));
+        let (to, from, len) = (self.to_i64(to), self.to_i64(from), self.to_i64(len));
+        let arguments = [to_table, from_table, to, from, len];
+        self.call_checked(Builtin::table_copy, &arguments, TrapCode::TableOutOfBounds);
+    }
+
+    /// Pops index in the table, index in the segment and length.
+    pub(super) fn table_init(&mut self, table: u32, segment: u32) {
+        let (to, from, len) = self.pop3();
+        let (table, segment) = (self.table_row(table), self.i32(self.env.elements[segment as usize].row));
+        let to = self.to_i64(to);
+        self.call_checked(Builtin::table_init, &[table, segment, to, from, len], TrapCode::TableOutOfBounds);
+    }
+
+    /// Drops a segment: it is empty from now on.
+    pub(super) fn drop_segment(&mut self, segment: SegmentPlace) {
+        if let Some(len_word) = segment.len_word {
+            let (zero, base, flags) = (self.i32(0), self.base, self.flags(Region::Sizes));
+            self.ins().store(flags, zero, base, len_word);
+        }
+    }
+
+    fn memory_row(&mut self, memory: u32) -> Value {
+        self.i32(self.env.memories[memory as usize].row)
+    }
+
+    /// The row of a table, as an argument.
+    pub(super) fn table_row(&mut self, table: u32) -> Value {
+        self.i32(self.env.tables[table as usize].row)
+    }
+
+    /// Calls a builtin that returns other than zero to have a trap.
+    pub(super) fn call_checked(&mut self, builtin: Builtin, arguments: &[Value], code: TrapCode) {
+        let failed = self.call_builtin(builtin, arguments)[0];
+        self.ins().trapnz(failed, trap_code(code));
+    }
+}
