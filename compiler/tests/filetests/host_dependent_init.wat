@@ -5,3 +5,6 @@
   (memory 1)
   (data (i32.const 16) "constant") (data (global.get $base) "dependent")
   (func $f) (start $f))
+;;; output
+;; f
+;; precast.init
