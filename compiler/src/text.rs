@@ -227,6 +227,24 @@ mod tests {
     }
 
     #[test]
+    fn aarch64_calls_beyond_a_branchs_reach_go_through_a_veneer() {
+        let bl = 0x9400_0000u32.to_le_bytes().to_vec();
+        let functions = [
+            function(0, bl, &[(0, Reloc::Arm64Call, symbol(3), 0)]),
+            function(1, vec![0; 100 << 20], &[]),
+            function(2, vec![0; 100 << 20], &[]),
+            function(3, vec![0; 4], &[]),
+        ];
+        let text = Text::place(&*isa(Arch::Aarch64), &functions).unwrap();
+        let veneer = (word(&text, 0) & 0x3ff_ffff) as usize * 4;
+        assert!((0..4).all(|position| !text.range(position).contains(&(veneer as u32))));
+        // ldrsw x16, #16; adr x17, #12; add x16, x16, x17; br x16; distance from itself to the target
+        let [load, address, sum, jump, distance] = [0, 4, 8, 12, 16].map(|offset| word(&text, veneer + offset));
+        assert_eq!([load, address, sum, jump], [0x9800_0090, 0x1000_0071, 0x8b11_0210, 0xd61f_0200]);
+        assert_eq!(text.offset(symbol(3)), Some(veneer as u32 + 16 + distance));
+    }
+
+    #[test]
     fn other_relocations_are_our_bug_and_name_the_function() {
         let isa = isa(Arch::X86_64);
         for (kind, target) in

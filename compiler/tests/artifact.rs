@@ -39,7 +39,8 @@ const RICH: &str = r#"
 
 /// As many exports as hash tables need for more than one bucket to be interesting.
 fn many_exports() -> String {
-    let functions = (0..500).map(|index| format!("(func (export \"export {index}\") (result i32) (i32.const {index}))"));
+    let functions =
+        (0..500).map(|index| format!("(func (export \"export {index}\") (result i32) (i32.const {index}))"));
     format!("(module {})", functions.collect::<String>())
 }
 
@@ -70,7 +71,9 @@ fn segments(file: &[u8]) -> &[ProgramHeader64<LittleEndian>] {
 
 fn sections(file: &[u8]) -> impl Iterator<Item = (&str, &SectionHeader64<LittleEndian>)> {
     let table = header(file).sections(ENDIAN, file).unwrap();
-    table.iter().map(move |section| (std::str::from_utf8(table.section_name(ENDIAN, section).unwrap()).unwrap(), section))
+    table
+        .iter()
+        .map(move |section| (std::str::from_utf8(table.section_name(ENDIAN, section).unwrap()).unwrap(), section))
 }
 
 fn meta(file: &[u8]) -> Meta<'_> {
@@ -165,7 +168,10 @@ fn meta_describes_the_file() {
         let header = meta.header;
         assert_eq!((header.machine, header.features), (arch.elf_machine().into(), arch.levels()[0].features), "{name}");
         let producer = meta.str(header.producer).unwrap();
-        assert!(producer.starts_with(precast_compiler::VERSION) && producer.contains("; opt=speed; cpu="), "{producer}");
+        assert!(
+            producer.starts_with(precast_compiler::VERSION) && producer.contains("; opt=speed; cpu="),
+            "{producer}"
+        );
 
         let elf = ElfFile64::<LittleEndian>::parse(&*file).unwrap();
         let image = elf.section_by_name(section::IMAGE);
@@ -192,8 +198,11 @@ fn meta_describes_the_module() {
         let meta = meta(&file);
         let names: Vec<_> = meta.exports.iter().map(|export| meta.str(export.name).unwrap()).collect();
         assert_eq!(names, ["add", "log again", "memory", "nul\0name", "sp", "table", "twice@1.0#x"]);
-        let imports: Vec<_> =
-            meta.imports.iter().map(|import| (meta.str(import.module).unwrap(), meta.str(import.name).unwrap())).collect();
+        let imports: Vec<_> = meta
+            .imports
+            .iter()
+            .map(|import| (meta.str(import.module).unwrap(), meta.str(import.name).unwrap()))
+            .collect();
         assert_eq!(imports, [("env", "log"), ("env", "global")]);
         let imported: Vec<_> = meta.globals.iter().map(|global| global.import).collect();
         assert_eq!(imported, [1, u32::MAX, u32::MAX]);
@@ -245,7 +254,10 @@ fn every_function_has_a_symbol_and_unwind_information() {
         let described: Vec<(u64, u64)> = frames.lines().filter_map(described_range).collect();
         assert_eq!(described, functions, "{name}");
         let header = elf.section_by_name(".eh_frame_hdr").unwrap();
-        assert_eq!(search_table(header.data().unwrap(), header.address()), functions.iter().map(|it| it.0).collect::<Vec<_>>());
+        assert_eq!(
+            search_table(header.data().unwrap(), header.address()),
+            functions.iter().map(|it| it.0).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -381,7 +393,8 @@ mod native {
             let object = save(&format!("link.{name}.o"), &build(&wat, Arch::X86_64, Emit::Obj));
             let library = object.with_extension("so");
             let (object, output) = (object.to_str().unwrap(), library.to_str().unwrap());
-            let text = run("ld", &["-shared", "--eh-frame-hdr", "--fatal-warnings", "-z", "text", object, "-o", output]);
+            let text =
+                run("ld", &["-shared", "--eh-frame-hdr", "--fatal-warnings", "-z", "text", object, "-o", output]);
             assert_eq!(text, "", "{name}");
             let file = std::fs::read(&library).unwrap();
             assert!(sections(&file).all(|(_, section)| section.sh_type(ENDIAN) != elf::SHT_RELA), "{name}");
