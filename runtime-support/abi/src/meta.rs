@@ -36,7 +36,7 @@ record! {
         pub producer: Span,
         /// File offset and virtual address of `.text`.
         pub text_offset: u64,
-        /// Length of `.text` in bytes.
+        /// Length in bytes of the pages that `.text` occupies: a multiple of the target's largest page, never zero.
         pub text_len: u64,
         /// File offset and virtual address of `.precast.image`.
         pub image_offset: u64,
