@@ -218,7 +218,7 @@ mod tests {
         ];
         let text = Text::place(&*isa(Arch::Aarch64), &functions).unwrap();
         assert_eq!(text.offset(symbol(2)), Some(0x5040));
-        assert_eq!(word(&text, 0), BL | 0x5040 / 4);
+        assert_eq!(word(&text, 0), BL | (0x5040 / 4));
         assert_eq!(word(&text, 4), ADRP_X0 | (5 & 3) << 29 | (5 >> 2) << 5);
         assert_eq!(word(&text, 8), ADD_X0 | 0x40 << 10);
         // Five pages back.

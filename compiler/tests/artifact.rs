@@ -120,7 +120,7 @@ fn nothing_is_left_for_a_dynamic_linker() {
             assert!(!matches!(sh_type, elf::SHT_INIT_ARRAY | elf::SHT_FINI_ARRAY), "{name}: {section_name}");
         }
         let dynamic = segments(&file).iter().find_map(|segment| segment.dynamic(ENDIAN, &*file).unwrap()).unwrap();
-        let tags: Vec<i64> = dynamic.iter().map(|entry| entry.d_tag(ENDIAN) as i64).collect();
+        let tags: Vec<i64> = dynamic.iter().map(|entry| entry.d_tag(ENDIAN)).collect();
         let expected = [
             elf::DT_SONAME,
             elf::DT_HASH,
@@ -131,7 +131,7 @@ fn nothing_is_left_for_a_dynamic_linker() {
             elf::DT_SYMENT,
             elf::DT_NULL,
         ];
-        assert_eq!(tags, expected.map(i64::from), "{name}");
+        assert_eq!(tags, expected, "{name}");
         let elf = ElfFile64::<LittleEndian>::parse(&*file).unwrap();
         assert!(elf.dynamic_symbols().all(|symbol| symbol.is_definition()), "{name}");
     }

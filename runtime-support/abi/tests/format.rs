@@ -87,7 +87,7 @@ fn places_and_version_are_as_drawn() {
     assert!(FORMAT.contains(&format!(" 0     header          {} bytes", Header::SIZE)));
     assert!(FORMAT.contains(&format!(" {}   directory       11 spans", Header::SIZE)));
     assert!(FORMAT.contains(&format!("| {} | [u8; 32] | digest |", meta::DIGEST_OFFSET)));
-    let header = Header::decode(&vec![0; Header::SIZE]);
+    let header = Header::decode(&[0; Header::SIZE]);
     let empty = meta::MetaBuilder::new(header).encode();
     assert!(FORMAT.contains(&format!(" {}   tables ", empty.len())));
     // A directory of one more table would begin with the first empty table's place somewhere else.
