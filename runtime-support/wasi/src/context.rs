@@ -1,0 +1,299 @@
+//! One guest's capabilities: grants go in, open directories, sockets and streams come out.
+//!
+//! A [`WasiCtx`] lives in the data of the store that the guest runs in. Building it opens what was granted; after that
+//! nothing ambient is reached any more.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::denial::{Denial, Denials, Listener, shown};
+use crate::fs::{Dir, FsError};
+use crate::grants::{Address, Grants};
+use crate::net;
+use crate::preview1::{Descriptor, Errno, OpenDir, Rights, Table};
+use crate::stdio::{Input, Output, Stdin, Stdout};
+
+/// The grant that any directory stands for in a denial.
+const SOME_DIRECTORY: &str = "fs:PATH";
+
+/// What one guest can reach, and the descriptors it has open.
+pub struct WasiCtx {
+    pub(crate) arguments: Vec<String>,
+    /// As `NAME=VALUE`.
+    pub(crate) environment: Vec<String>,
+    pub(crate) clocks: bool,
+    pub(crate) random: bool,
+    /// What the guest's monotonic clock counts from, so that it does not tell the host's uptime.
+    pub(crate) monotonic_origin: u64,
+    pub(crate) table: Table,
+    pub(crate) denials: Denials,
+    has_directories: bool,
+    has_sockets: bool,
+    /// Host calls so far.
+    calls: u64,
+    /// The call in which the guest last looked for a granted directory when there is none.
+    searched: Option<u64>,
+}
+
+/// Why a context cannot be built from its grants.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// A granted directory cannot be opened.
+    #[error("cannot open the granted directory `{}`", path.display())]
+    Directory {
+        /// The directory, as granted.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A granted connection cannot be made.
+    #[error("cannot connect to the granted address {address}")]
+    Connect {
+        /// The address, as granted.
+        address: Address,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A granted address cannot be listened on.
+    #[error("cannot listen on the granted address {address}")]
+    Listen {
+        /// The address, as granted.
+        address: Address,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An argument or environment variable holds a zero byte, which ends it for the guest.
+    #[error("{0:?} holds a zero byte")]
+    ZeroByte(String),
+    /// More directories and sockets are granted than a guest can have open.
+    #[error("too many directories and sockets are granted")]
+    TooManyGrants,
+}
+
+/// Puts a [`WasiCtx`] together. By default the guest has the host's standard streams, no arguments and no grants.
+#[derive(Default)]
+#[must_use = "a builder does nothing until it is built"]
+pub struct WasiCtxBuilder {
+    arguments: Vec<String>,
+    grants: Grants,
+    stdin: Stdin,
+    stdout: Stdout,
+    stderr: Stdout,
+    on_denial: Option<Listener>,
+}
+
+impl WasiCtxBuilder {
+    /// Adds the guest's arguments; the first of all is the program's name by convention.
+    pub fn args<S: Into<String>>(mut self, arguments: impl IntoIterator<Item = S>) -> Self {
+        self.arguments.extend(arguments.into_iter().map(Into::into));
+        self
+    }
+
+    /// Replaces the guest's grants.
+    pub fn grants(mut self, grants: Grants) -> Self {
+        self.grants = grants;
+        self
+    }
+
+    /// Sets where standard input comes from.
+    pub fn stdin(mut self, source: Stdin) -> Self {
+        self.stdin = source;
+        self
+    }
+
+    /// Sets where standard output goes.
+    pub fn stdout(mut self, sink: Stdout) -> Self {
+        self.stdout = sink;
+        self
+    }
+
+    /// Sets where standard error goes.
+    pub fn stderr(mut self, sink: Stdout) -> Self {
+        self.stderr = sink;
+        self
+    }
+
+    /// Sets who is told when the guest asks for something it was not granted: once for each missing grant, before the
+    /// denied call returns to the guest.
+    pub fn on_denial(mut self, listener: impl Fn(&Denial) + Send + 'static) -> Self {
+        self.on_denial = Some(Box::new(listener));
+        self
+    }
+
+    /// Opens what is granted: the standard streams are descriptors 0 to 2, the directories follow in the order of
+    /// their grants, then listening sockets, then connections.
+    ///
+    /// # Errors
+    /// A granted directory or address cannot be opened, or an argument or variable holds a zero byte.
+    pub fn build(self) -> Result<WasiCtx, BuildError> {
+        let environment = self.grants.environment().into_iter().map(|(name, value)| format!("{name}={value}"));
+        let environment: Vec<String> = environment.collect();
+        if let Some(bad) = self.arguments.iter().chain(&environment).find(|text| text.contains('\0')) {
+            return Err(BuildError::ZeroByte(bad.clone()));
+        }
+        let streams = [
+            Descriptor::input(Input::new(self.stdin)),
+            Descriptor::output(Output::stdout(self.stdout)),
+            Descriptor::output(Output::stderr(self.stderr)),
+        ];
+        let mut table = Table::default();
+        for descriptor in streams.into_iter().chain(open(&self.grants)?) {
+            table.insert(descriptor).map_err(|_| BuildError::TooManyGrants)?;
+        }
+        Ok(WasiCtx {
+            arguments: self.arguments,
+            environment,
+            clocks: self.grants.clocks,
+            random: self.grants.random,
+            monotonic_origin: crate::preview1::host_monotonic(),
+            table,
+            denials: Denials::new(self.on_denial),
+            has_directories: self.grants.has_directories(),
+            has_sockets: !self.grants.net.is_empty() || !self.grants.listen.is_empty(),
+            calls: 0,
+            searched: None,
+        })
+    }
+}
+
+/// Descriptors for the granted directories and sockets.
+fn open(grants: &Grants) -> Result<Vec<Descriptor>, BuildError> {
+    let mut opened = Vec::new();
+    for granted in &grants.dirs {
+        let dir = Dir::open_granted(&granted.host, granted.read_only)
+            .map_err(|source| BuildError::Directory { path: granted.host.clone(), source })?;
+        opened.push(Descriptor::granted(dir, granted.guest.clone()));
+    }
+    for address in &grants.listen {
+        let listener =
+            net::Listener::bind(address).map_err(|source| BuildError::Listen { address: address.clone(), source })?;
+        opened.push(Descriptor::listener(listener));
+    }
+    for address in &grants.net {
+        let connection = net::Connection::connect(address)
+            .map_err(|source| BuildError::Connect { address: address.clone(), source })?;
+        opened.push(Descriptor::connection(connection));
+    }
+    Ok(opened)
+}
+
+impl WasiCtx {
+    /// Starts to build a context.
+    pub fn builder() -> WasiCtxBuilder {
+        WasiCtxBuilder::default()
+    }
+
+    /// What the guest looked for in vain without making a call that could be denied: a C library that finds no granted
+    /// directory fails to open a file by itself. Worth telling if the guest fails.
+    pub fn unanswered(&self) -> Option<Denial> {
+        let unanswered = self.searched.is_some() && !self.denials.has_reported(SOME_DIRECTORY);
+        unanswered.then(|| Denial { what: "a directory".into(), grant: SOME_DIRECTORY.into() })
+    }
+
+    /// A context that stands in for one that is lent out.
+    pub(crate) fn stand_in() -> Self {
+        Self {
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            clocks: false,
+            random: false,
+            monotonic_origin: 0,
+            table: Table::default(),
+            denials: Denials::default(),
+            has_directories: false,
+            has_sockets: false,
+            calls: 0,
+            searched: None,
+        }
+    }
+
+    /// Counts a host call.
+    pub(crate) fn begin_call(&mut self) {
+        self.calls += 1;
+    }
+
+    /// The guest asked for the granted directory at a descriptor that is none.
+    pub(crate) fn note_search(&mut self) {
+        if !self.has_directories {
+            self.searched = Some(self.calls);
+        }
+    }
+
+    /// The guest is about to write to its standard error. If its last deed was to look for a granted directory in
+    /// vain, it is about to complain of that, and the user is told first which grant is missing. (Libraries look when
+    /// the first path is opened, and may ask once what kind of stream standard error is.)
+    pub(crate) fn note_complaint(&mut self) {
+        if self.searched.is_some_and(|call| call + 2 >= self.calls) {
+            self.denials.report("a directory", SOME_DIRECTORY);
+        }
+    }
+
+    /// The directory behind a descriptor that has `rights`.
+    pub(crate) fn dir(&mut self, fd: u32, rights: Rights) -> Result<&OpenDir, Errno> {
+        if self.table.get(fd).is_err() && !self.has_directories {
+            self.denials.report("a directory", SOME_DIRECTORY);
+        }
+        self.table.dir(fd, rights)
+    }
+
+    /// Tells the user that a socket call found none, if none was granted.
+    pub(crate) fn note_no_socket(&mut self, what: &str, grant: &str) {
+        if !self.has_sockets {
+            self.denials.report(what, grant);
+        }
+    }
+
+    /// Turns the result of a file operation into the guest's, and tells the user if a grant was missing.
+    pub(crate) fn settle<T>(&mut self, result: Result<T, FsError>) -> Result<T, Errno> {
+        result.map_err(|error| match error {
+            FsError::Os(errno) => errno.into(),
+            FsError::ReadOnly { host } => {
+                self.denials
+                    .report(format!("a change below {}, which is read-only", shown(&host)), format!("fs:{host}"));
+                Errno::RoFs
+            }
+            FsError::Escape { path, host } => {
+                let what = format!("{}, which leads out of {}", shown(&path), shown(&host));
+                self.denials.report(what, SOME_DIRECTORY);
+                Errno::Perm
+            }
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::grants::Grant;
+
+    fn fs(host: impl Into<PathBuf>) -> Grant {
+        Grant::Fs { host: host.into(), guest: "/".into(), read_only: false }
+    }
+
+    #[test]
+    fn contexts_can_move_between_threads() {
+        fn sent<T: Send>() {}
+        sent::<WasiCtx>();
+    }
+
+    #[test]
+    fn what_cannot_be_opened_is_named() {
+        let message =
+            |grant: Grant| WasiCtx::builder().grants(Grants::none().with(grant)).build().err().unwrap().to_string();
+        assert_eq!(message(fs("/surely/not/there")), "cannot open the granted directory `/surely/not/there`");
+        let taken = net::Listener::bind(&Address { host: "127.0.0.1".into(), port: 0 }).unwrap();
+        let address = Address { host: "127.0.0.1".into(), port: taken.port() };
+        let expected = format!("cannot listen on the granted address {address}");
+        assert_eq!(message(Grant::Listen(address.clone())), expected);
+        drop(taken);
+        let expected = format!("cannot connect to the granted address {address}");
+        assert_eq!(message(Grant::Net(Some(address))), expected);
+    }
+
+    #[test]
+    fn zero_bytes_are_refused() {
+        let built = WasiCtx::builder().args(["a\0b"]).build();
+        assert!(matches!(built, Err(BuildError::ZeroByte(text)) if text == "a\0b"));
+    }
+}

@@ -1,0 +1,91 @@
+//! Telling the user which grant a guest went without.
+//!
+//! A denied call only gives the guest an error number, which the guest words in its own way. So the host says, before
+//! the call returns and thus before the guest complains, what was asked for and which `--allow` would have given it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+/// Something the guest asked for and was not granted.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Denial {
+    /// What the guest asked for, as words that follow "the guest asked for".
+    pub what: String,
+    /// The grant that would have allowed it, as written after `--allow=`.
+    pub grant: String,
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "denied: the guest asked for {}; grant it with --allow={}", self.what, self.grant)
+    }
+}
+
+/// Who is told of denials.
+pub(crate) type Listener = Box<dyn Fn(&Denial) + Send>;
+
+/// Reports each missing grant once.
+#[derive(Default)]
+pub(crate) struct Denials {
+    listener: Option<Listener>,
+    /// By grant, not by what was asked: the guest chooses the latter, and could make us remember without end.
+    reported: BTreeSet<String>,
+}
+
+impl Denials {
+    pub(crate) fn new(listener: Option<Listener>) -> Self {
+        Self { listener, reported: BTreeSet::new() }
+    }
+
+    /// Reports that the guest asked for `what`, unless the lack of `grant` has been reported before.
+    pub(crate) fn report(&mut self, what: impl Into<String>, grant: impl Into<String>) {
+        let denial = Denial { what: what.into(), grant: grant.into() };
+        if self.reported.insert(denial.grant.clone())
+            && let Some(listener) = &self.listener
+        {
+            listener(&denial);
+        }
+    }
+
+    pub(crate) fn has_reported(&self, grant: &str) -> bool {
+        self.reported.contains(grant)
+    }
+}
+
+/// A guest's path as it may be shown on a terminal: quoted, control characters escaped, and not endless.
+pub(crate) fn shown(path: &str) -> String {
+    const LONGEST: usize = 120;
+    match path.char_indices().nth(LONGEST) {
+        None => format!("{path:?}"),
+        Some((end, _)) => format!("{:?}…", &path[..end]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::{Arc, Mutex};
+
+    #[test]
+    fn each_missing_grant_is_reported_once() {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&told);
+        let mut denials = Denials::new(Some(Box::new(move |denial| sink.lock().unwrap().push(denial.to_string()))));
+        denials.report("the wall clock", "clocks");
+        denials.report("the monotonic clock", "clocks");
+        denials.report("random numbers", "random");
+        assert_eq!(
+            *told.lock().unwrap(),
+            [
+                "denied: the guest asked for the wall clock; grant it with --allow=clocks",
+                "denied: the guest asked for random numbers; grant it with --allow=random"
+            ]
+        );
+    }
+
+    #[test]
+    fn shown_paths_cannot_drive_the_terminal() {
+        assert_eq!(shown("a\u{1b}[2Jb"), "\"a\\u{1b}[2Jb\"");
+        assert!(shown(&"x".repeat(5000)).len() < 140);
+    }
+}
