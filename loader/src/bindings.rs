@@ -136,7 +136,8 @@ impl Bindings {
                     return (false, None);
                 };
                 // SAFETY: as above.
-                let (found, ty) = unsafe { ((*owner).type_hash(func.id.ty), (*owner).artifact().func_type(func.id.ty)) };
+                let (found, ty) =
+                    unsafe { ((*owner).type_hash(func.id.ty), (*owner).artifact().func_type(func.id.ty)) };
                 let wanted = self.artifact.inner().meta().types.get(import.ty as usize).map(|row| row.hash);
                 (found.is_some() && found == wanted, ty.map(|(_, ty)| ExternType::Func(ty)))
             }

@@ -65,7 +65,14 @@ mod bodies {
         caller(words).memory(memory).and_then(|memory| memory.grow(delta)).unwrap_or(u64::MAX)
     }
 
-    pub(super) extern "C" fn memory_copy(words: *mut u8, to_memory: u32, from_memory: u32, to: u64, from: u64, len: u64) -> u32 {
+    pub(super) extern "C" fn memory_copy(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u64,
+        from: u64,
+        len: u64,
+    ) -> u32 {
         status(|| {
             let to = caller(words).memory(to_memory)?.range(to, len)?;
             let from = caller(words).memory(from_memory)?.range(from, len)?;
@@ -84,7 +91,14 @@ mod bodies {
         })
     }
 
-    pub(super) extern "C" fn memory_init(words: *mut u8, memory: u32, segment: u32, to: u64, from: u32, len: u32) -> u32 {
+    pub(super) extern "C" fn memory_init(
+        words: *mut u8,
+        memory: u32,
+        segment: u32,
+        to: u64,
+        from: u32,
+        len: u32,
+    ) -> u32 {
         status(|| {
             let to = caller(words).memory(memory)?.range(to, len.into())?;
             let bytes = caller(words).data(segment)?;
@@ -103,7 +117,14 @@ mod bodies {
         grow().unwrap_or(u64::MAX)
     }
 
-    pub(super) extern "C" fn table_copy(words: *mut u8, to_table: u32, from_table: u32, to: u64, from: u64, len: u64) -> u32 {
+    pub(super) extern "C" fn table_copy(
+        words: *mut u8,
+        to_table: u32,
+        from_table: u32,
+        to: u64,
+        from: u64,
+        len: u64,
+    ) -> u32 {
         status(|| {
             let (to_table, from_table) = (caller(words).table(to_table)?, caller(words).table(from_table)?);
             let (to, from) = (to_table.range(to, len)?, from_table.range(from, len)?);
@@ -114,7 +135,9 @@ mod bodies {
             }
             for at in 0..len as usize {
                 // SAFETY: as above; tables of different owners do not overlap, and both owners are alive.
-                unsafe { to.add(at).write(references::translate(from_table.owner, to_table.owner, from.add(at).read())) };
+                unsafe {
+                    to.add(at).write(references::translate(from_table.owner, to_table.owner, from.add(at).read()))
+                };
             }
             Some(())
         })
@@ -315,7 +338,7 @@ impl TableState {
 /// The range `[from, from + len)` of a segment of `size`, if it is all inside.
 fn part(size: usize, from: u32, len: u32) -> Option<Range<usize>> {
     let end = u64::from(from) + u64::from(len);
-    (end <= size as u64).then(|| from as usize..end as usize)
+    (end <= size as u64).then_some(from as usize..end as usize)
 }
 
 /// 0, or 1 if something was out of bounds.

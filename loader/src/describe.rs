@@ -14,7 +14,9 @@ pub(crate) fn signature(params: &[ValType], results: &[ValType]) -> String {
 pub(crate) fn item(ty: &ExternType) -> String {
     match ty {
         ExternType::Func(FuncType { params, results }) => format!("func {}", signature(params, results)),
-        ExternType::Table(TableType { element, min, max }) => format!("table {} {}", limits(*min, *max), element.name()),
+        ExternType::Table(TableType { element, min, max }) => {
+            format!("table {} {}", limits(*min, *max), element.name())
+        }
         ExternType::Memory(MemoryType { min, max, page_size_log2: 16 }) => format!("memory {}", limits(*min, *max)),
         ExternType::Memory(MemoryType { min, max, page_size_log2 }) => {
             format!("memory {} with pages of 2^{page_size_log2} bytes", limits(*min, *max))

@@ -132,7 +132,7 @@ pub(crate) unsafe fn instantiate(
     unsafe {
         let index = StoreInner::len(store);
         let context = (*store).context.as_ptr();
-        if (*context).stack.is_empty() {
+        if !(*context).has_stack() {
             (*context).set_stack(slot.stack());
         }
         let words = slot.start();
@@ -247,9 +247,8 @@ impl InstanceRecord {
         }
     }
 
-    /// The origin of imported function `index`.
-    fn imported_func(&self, index: u32) -> Option<FuncId> {
-        let row = *self.plan().func_imports.get(index as usize)?;
+    /// The origin of the function that is import `row`.
+    fn imported_func(&self, row: u32) -> Option<FuncId> {
         match self.bindings.sources.get(row as usize)? {
             Source::Host => {
                 let import = self.plan().imports.get(row as usize)?;
@@ -308,10 +307,13 @@ impl InstanceRecord {
         // SAFETY: a record lives no longer than its store.
         let store = unsafe { (*self.store).id };
         Some(match ExternKind::from_raw(row.kind)? {
-            ExternKind::Func if (row.index as usize) < self.plan().func_imports.len() => {
-                Extern::Func(Func { store, id: self.imported_func(row.index)? })
+            ExternKind::Func => {
+                let id = match self.plan().func_imports.get(row.index as usize) {
+                    Some(import) => self.imported_func(*import)?,
+                    None => self.origin(row.ty, row.text_offset)?,
+                };
+                Extern::Func(Func { store, id })
             }
-            ExternKind::Func => Extern::Func(Func { store, id: self.origin(row.ty, row.text_offset)? }),
             ExternKind::Table => Extern::Table(Table { store, id: self.table(row.index)? }),
             ExternKind::Memory => Extern::Memory(Memory { store, id: self.memory(row.index)? }),
             ExternKind::Global => Extern::Global(Global { store, id: self.global(row.index)? }),

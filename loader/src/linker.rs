@@ -79,11 +79,7 @@ enum Item {
 
 impl<T> Clone for Linker<T> {
     fn clone(&self) -> Self {
-        Linker {
-            modules: self.modules.clone(),
-            trap_missing_functions: self.trap_missing_functions,
-            data: PhantomData,
-        }
+        Linker { modules: self.modules.clone(), trap_missing_functions: self.trap_missing_functions, data: PhantomData }
     }
 }
 

@@ -5,9 +5,7 @@
 //! many and seldom asked for; they are decoded, and checked, at each use.
 
 use precast_abi::host;
-use precast_abi::meta::{
-    ExternKind, GlobalRow, ImportRow, MemoryModel, MemoryRow, Meta, NO_MAXIMUM, NONE, TableRow,
-};
+use precast_abi::meta::{ExternKind, GlobalRow, ImportRow, MemoryModel, MemoryRow, Meta, NO_MAXIMUM, NONE, TableRow};
 use precast_abi::slot::{GUARDED_RESERVATION, SlotLayout};
 use precast_abi::types::ValType;
 
@@ -136,7 +134,8 @@ impl Check<'_> {
         let bad = Malformed("an import is out of range");
         let kind = ExternKind::from_raw(row.kind).ok_or(bad)?;
         let end = u64::from(row.cell) + cell_size(kind) as u64;
-        let placed = row.cell % 8 == 0 && row.cell >= host::HostWords::SIZE as u32 && end <= self.layout.host_size;
+        let placed =
+            row.cell.is_multiple_of(8) && row.cell >= host::HostWords::SIZE as u32 && end <= self.layout.host_size;
         let known = match kind {
             ExternKind::Func => {
                 (row.ty as usize) < self.meta.types.len() && u64::from(row.host_thunk) < self.meta.header.text_len
@@ -174,7 +173,7 @@ impl Check<'_> {
         };
         let guarded = model == MemoryModel::Guarded;
         let fits = row.slot_offset >= base_offset
-            && row.slot_offset % 8 == 0
+            && row.slot_offset.is_multiple_of(8)
             && end <= slot_size
             && (!guarded || row.reservation >= GUARDED_RESERVATION)
             && self.in_block(row.size_word, 8);

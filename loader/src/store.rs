@@ -62,7 +62,10 @@ impl StoreInner {
         unsafe {
             match index.checked_sub(1) {
                 None => (*store).root.as_mut().map(|record| record as *mut InstanceRecord),
-                Some(other) => (*store).others.get(other as usize).map(|record| record.as_ptr()),
+                Some(other) => {
+                    let others = &(*store).others;
+                    others.get(other as usize).map(|record| record.as_ptr())
+                }
             }
         }
     }
@@ -98,6 +101,7 @@ impl StoreInner {
     /// # Safety
     /// `store` is alive.
     pub(crate) unsafe fn push(store: *mut StoreInner, record: InstanceRecord) -> *mut InstanceRecord {
+        // SAFETY: the store is alive.
         debug_assert_eq!(unsafe { Self::len(store) }, record.index);
         // SAFETY: the store is alive, each borrow is of one field and ends with the statement.
         unsafe {
