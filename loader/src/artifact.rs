@@ -3,30 +3,23 @@
 //! What comes in: a path or bytes, and how far to trust them. What goes out: [`Artifact`], whose text is executable and
 //! whose tables are read in place. Once the content is trusted, opening costs the same for any size: headers are
 //! checked ([`crate::elf`]), the file is mapped as one, and nothing in it runs.
-//!
-//! # Safety
-//! Tables are read through references into a mapping of the file. They stay valid as long as the mapping does, which
-//! [`Code`] owns, and what they read stays the same unless somebody changes the file in place: see [`Policy`].
 
 use std::fs::File;
-use std::io;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use memmap2::{Mmap, MmapOptions};
-use precast_abi::meta::{ExportRow, ExternKind, FunctionKind, FunctionRow, ImportRow, Meta, MetaError, TypeRow};
+use precast_abi::meta::{ExportRow, ExternKind, FunctionKind, FunctionRow, ImportRow, Meta, TypeRow};
 use precast_abi::types::FuncType;
 use precast_targets::Arch;
 
 use crate::blueprint::Blueprint;
 use crate::code::{self, Registration};
 use crate::elf::Headers;
+use crate::mapping::{Code, Mapping};
 use crate::open_error::{OpenError, OpenErrorKind};
 use crate::pool::Pool;
 use crate::slot::SlotError;
-use crate::sys::dynamic::Library;
 use crate::types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, TableType};
 use crate::{sys, verify};
 
@@ -117,9 +110,8 @@ impl Artifact {
     fn map(file: File, headers: &Headers, options: &OpenOptions) -> Result<Artifact, OpenErrorKind> {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let code = Box::new(Code::map(&file, headers, options)?);
-        let text = code.text.addr()..code.text.addr() + code.text_len;
         // SAFETY: the code is boxed, and fields are dropped in order: the registration before it.
-        let registration = unsafe { code::register(text.start, text.end, &raw const *code) };
+        let registration = unsafe { code::register(code.addresses(), &raw const *code) };
         let inner = ArtifactInner {
             registration,
             pool: Pool::default(),
@@ -174,9 +166,9 @@ impl Artifact {
     pub fn sizes(&self) -> Sizes {
         let header = &self.inner.meta().header;
         Sizes {
-            file: self.inner.code.mapping.bytes().len() as u64,
+            file: self.inner.code.mapping().bytes().len() as u64,
             text: header.text_len,
-            meta: self.inner.code.meta_len,
+            meta: self.inner.code.meta_len(),
             image: header.image_len,
             slot: header.layout.slot_size,
         }
@@ -232,7 +224,7 @@ pub(crate) struct ArtifactInner {
 
 impl std::fmt::Debug for ArtifactInner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Artifact").field("id", &self.id).field("text", &self.code.text).finish_non_exhaustive()
+        f.debug_struct("Artifact").field("id", &self.id).field("text", &self.code.text()).finish_non_exhaustive()
     }
 }
 
@@ -249,19 +241,17 @@ impl ArtifactInner {
 
     /// Start of the text.
     pub(crate) fn text(&self) -> *const u8 {
-        self.code.text
+        self.code.text()
     }
 
     /// Address of the code at `text_offset`, if that is inside the text.
     pub(crate) fn code(&self, text_offset: u32) -> Option<*const u8> {
-        let offset = text_offset as usize;
-        (offset < self.code.text_len).then(|| self.code.text.wrapping_add(offset))
+        self.code.at(text_offset)
     }
 
     /// The text offset of `code`, if that is inside the text.
     pub(crate) fn text_offset(&self, code: *const u8) -> Option<u32> {
-        let offset = code.addr().checked_sub(self.code.text.addr()).filter(|offset| *offset < self.code.text_len)?;
-        u32::try_from(offset).ok()
+        self.code.text_offset(code.addr())
     }
 
     /// Row `index` of the types and its signature; row 0, which is none, has none.
@@ -303,7 +293,7 @@ impl ArtifactInner {
 
     /// The mapping of the file.
     pub(crate) fn mapping(&self) -> &Arc<Mapping> {
-        &self.code.mapping
+        self.code.mapping()
     }
 
     /// Where everything is in a slot; made when the first slot is.
@@ -316,99 +306,5 @@ impl ArtifactInner {
     }
 }
 
-/// The code of an artifact with the tables that explain it: what the signal handler needs.
-pub(crate) struct Code {
-    text: *const u8,
-    text_len: usize,
-    meta_len: u64,
-    /// Borrows from `mapping`, and never leaves without a lifetime that ends before this structure's.
-    meta: Meta<'static>,
-    mapping: Arc<Mapping>,
-    /// In debugger mode: who mapped the text.
-    #[expect(dead_code, reason = "held for its destructor")]
-    library: Option<Library>,
-}
-
-// SAFETY: the text is mapped read-only for as long as the structure lives; everything else is Send and Sync.
-unsafe impl Send for Code {}
-// SAFETY: as above.
-unsafe impl Sync for Code {}
-
-impl Code {
-    fn map(file: &File, headers: &Headers, options: &OpenOptions) -> Result<Code, OpenErrorKind> {
-        let header = &headers.header;
-        let mapping = Mapping::new(file, headers.file_len).map_err(OpenErrorKind::io("map the file"))?;
-        let meta_bytes = mapping.get(headers.meta.clone()).unwrap_or_default();
-        // SAFETY: the bytes are those of the mapping, which is kept beside the tables and never moves.
-        let meta_bytes: &'static [u8] = unsafe { &*std::ptr::from_ref(meta_bytes) };
-        let meta = Meta::parse(meta_bytes).map_err(|error| match error {
-            MetaError::Version(found) => OpenErrorKind::AbiVersion { found, wanted: precast_abi::ABI_VERSION },
-            MetaError::Table(table) => OpenErrorKind::Table(table),
-            MetaError::Truncated | MetaError::Magic => OpenErrorKind::Table("contents"),
-        })?;
-        // The header is used from here on as the mapping has it: it must be what was checked.
-        if meta.header != *header {
-            return Err(OpenErrorKind::Forbidden("a content that changes while it is opened"));
-        }
-        let text_len = header.text_len as usize;
-        let (text, library) = if options.debugger {
-            // SAFETY: the headers were checked: no initialisers, no needed libraries, no relocations.
-            let library = unsafe { Library::open(file) }.map_err(OpenErrorKind::Dlopen)?;
-            let text = library.load_address() + header.text_offset as usize;
-            (std::ptr::with_exposed_provenance(text), Some(library))
-        } else {
-            let text = mapping.make_executable(header.text_offset as usize, text_len);
-            (text.map_err(OpenErrorKind::io("make the code executable"))?, None)
-        };
-        let meta_len = meta_bytes.len() as u64;
-        Ok(Code { text, text_len, meta_len, meta, mapping: Arc::new(mapping), library })
-    }
-
-    /// The tables.
-    pub(crate) fn meta(&self) -> &Meta<'_> {
-        &self.meta
-    }
-
-    /// The function that the address `pc` lies in, and where in it. Allocates nothing.
-    pub(crate) fn function_at(&self, pc: usize) -> Option<(FunctionRow, u32)> {
-        let offset = u32::try_from(pc.checked_sub(self.text.addr())?).ok()?;
-        let function = self.meta.function_at(offset)?;
-        Some((function, offset - function.start))
-    }
-}
-
-/// A file in memory: read-only, but for its text, which is executable.
-#[derive(Debug)]
-pub(crate) struct Mapping {
-    map: Mmap,
-}
-
-impl Mapping {
-    fn new(file: &File, len: u64) -> io::Result<Mapping> {
-        let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
-        // SAFETY: the file does not change while it is mapped: its policy (see `Policy`) sees to that, or the caller
-        // of `open_trusted` has promised it.
-        let map = unsafe { MmapOptions::new().len(len).map_copy_read_only(file)? };
-        Ok(Mapping { map })
-    }
-
-    /// The whole file.
-    pub(crate) fn bytes(&self) -> &[u8] {
-        &self.map
-    }
-
-    /// The bytes at `range` in the file, if it has them.
-    pub(crate) fn get(&self, range: Range<u64>) -> Option<&[u8]> {
-        self.map.get(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
-    }
-
-    /// Makes the pages of a range executable and tells where it begins.
-    fn make_executable(&self, offset: usize, len: usize) -> io::Result<*const u8> {
-        let start = self.map.as_ptr().wrapping_add(offset);
-        if len > 0 {
-            // SAFETY: the range is inside the mapping, which is ours, and stays readable.
-            unsafe { sys::memory::make_executable(start.cast_mut(), len)? };
-        }
-        Ok(start)
-    }
-}
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;

@@ -10,7 +10,8 @@ use std::sync::Arc;
 use precast_abi::meta::{MemoryModel, MemoryRow, NONE, RunRow};
 use precast_abi::slot::{GUARDED_RESERVATION, SlotLayout};
 
-use crate::artifact::{ArtifactInner, Mapping};
+use crate::artifact::ArtifactInner;
+use crate::mapping::Mapping;
 use crate::slot::SlotError;
 use crate::sys;
 

@@ -9,11 +9,12 @@
 //! will be returned to, belongs to an artifact that whoever runs it keeps alive; so a reader that looks such a pc up
 //! may follow the pointer, and entries that change under it are other artifacts'.
 
+use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 use std::sync::{Mutex, PoisonError};
 
-use crate::artifact::Code;
+use crate::mapping::Code;
 
 const CHUNK: usize = 64;
 
@@ -60,22 +61,22 @@ pub(crate) struct Registration {
     entry: &'static Entry,
 }
 
-/// Registers `start..end` as the text of `code`.
+/// Registers `text` as the addresses of `code`.
 ///
 /// # Safety
 /// `code` stays valid until the registration is dropped.
-pub(crate) unsafe fn register(start: usize, end: usize, code: *const Code) -> Registration {
+pub(crate) unsafe fn register(text: Range<usize>, code: *const Code) -> Registration {
     let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     let free = |entry: &&Entry| entry.code.load(Ordering::Relaxed).is_null();
     let entry = chunks().flat_map(|chunk| &chunk.entries).find(free).unwrap_or_else(|| &add_chunk().entries[0]);
-    entry.write(start, end, code.cast_mut());
+    entry.write(text, code.cast_mut());
     Registration { entry }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
         let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
-        self.entry.write(0, 0, ptr::null_mut());
+        self.entry.write(0..0, ptr::null_mut());
     }
 }
 
@@ -91,12 +92,12 @@ impl Entry {
     }
 
     /// Only with the writers' lock.
-    fn write(&self, start: usize, end: usize, code: *mut Code) {
+    fn write(&self, text: Range<usize>, code: *mut Code) {
         let version = self.version.load(Ordering::Relaxed);
         self.version.store(version.wrapping_add(1), Ordering::Relaxed);
         fence(Ordering::Release);
-        self.start.store(start, Ordering::Relaxed);
-        self.end.store(end, Ordering::Relaxed);
+        self.start.store(text.start, Ordering::Relaxed);
+        self.end.store(text.end, Ordering::Relaxed);
         self.code.store(code, Ordering::Relaxed);
         self.version.store(version.wrapping_add(2), Ordering::Release);
     }

@@ -183,3 +183,6 @@ unsafe fn why_abandoned(activation: &Activation, status: u32) -> Abort {
     let pending = unsafe { (*activation.context).pending.take() };
     pending.unwrap_or_else(|| Abort::Host("a host call abandoned the guest without a reason".into()))
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;

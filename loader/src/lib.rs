@@ -6,17 +6,41 @@
 
 // The lower half: from a file to guest code that runs and traps.
 mod artifact;
+mod blueprint;
 mod code;
 mod context;
+mod elf;
+mod mapping;
+mod open_error;
 mod pool;
 mod signal;
 mod slot;
 mod sys;
+#[cfg(all(test, target_arch = "x86_64"))]
+mod testing;
 mod trap;
 mod types;
 mod verify;
 
-pub use artifact::{Artifact, OpenError, OpenOptions, Policy};
+// The upper half: binding, instances, calls, and what compiled code calls.
+mod bindings;
+mod builtins;
+mod call;
+mod describe;
+mod externs;
+mod host;
+mod instance;
+mod linker;
+mod plan;
+mod record;
+mod references;
+mod state;
+mod store;
+mod typed;
+mod val;
+
+pub use artifact::{Artifact, FunctionInfo, OpenOptions, Policy, Sizes};
+pub use open_error::{Digest, OpenError, OpenErrorKind};
 pub use precast_abi::trap::TrapCode;
 pub use precast_abi::types::{FuncType, ValType};
 pub use slot::SlotError;
@@ -25,3 +49,15 @@ pub use types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, Tabl
 
 /// Why a host function, or its caller, fails for reasons of its own.
 pub type HostError = Box<dyn std::error::Error + Send + Sync>;
+
+pub use call::CallError;
+pub use externs::{
+    ExportError, Extern, Func, Global, GlobalError, GrowError, Memory, OutOfBounds, Table, TableError,
+};
+pub use host::{Caller, HostResults, IntoHostFunc};
+pub use instance::{Instance, InstantiateError, LimitError, Limits};
+pub use linker::{BindError, Bound, Linker, MissingFunction};
+pub use plan::Malformed;
+pub use store::{AsStore, InstanceId, Store};
+pub use typed::{TypedFunc, WasmParams, WasmResults, WasmTy};
+pub use val::{ExternRef, Val};

@@ -1,18 +1,30 @@
 //! Why a file cannot be opened: what was found and what was wanted.
 
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
 /// Why a file cannot be opened as an artifact.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {kind}", path.display())]
+#[derive(Debug)]
 pub struct OpenError {
     /// The file, or `<bytes>`.
     pub path: PathBuf,
     /// What is wrong with it.
-    #[source]
     pub kind: OpenErrorKind,
+}
+
+impl fmt::Display for OpenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path.display(), self.kind)
+    }
+}
+
+impl Error for OpenError {
+    /// What the system said, if it was the system: the kind is told by the message.
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.kind.source()
+    }
 }
 
 /// What is wrong with a file that was to be opened as an artifact.
@@ -20,7 +32,7 @@ pub struct OpenError {
 #[non_exhaustive]
 pub enum OpenErrorKind {
     /// A system call failed.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}")]
     Io {
         /// What was tried.
         what: &'static str,

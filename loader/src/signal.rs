@@ -36,10 +36,10 @@ pub(crate) enum ThreadError {
     )]
     ShadowStack,
     /// The thread's alternate signal stack.
-    #[error("cannot set up the thread's signal stack: {0}")]
+    #[error("cannot set up the thread's signal stack")]
     SignalStack(#[source] io::Error),
     /// The signal handlers.
-    #[error("cannot install signal handlers: {0}")]
+    #[error("cannot install signal handlers")]
     Handlers(#[source] io::Error),
     /// The thread's local storage is gone.
     #[error("the thread is ending")]

@@ -28,7 +28,7 @@ const RESIDENT_LIMIT: usize = 4 << 20;
 #[non_exhaustive]
 pub enum SlotError {
     /// The system refused the addresses: a limit of the process (`ulimit -v`), or none are left.
-    #[error("cannot reserve {wanted} bytes of addresses for an instance: {source}")]
+    #[error("cannot reserve {wanted} bytes of addresses for an instance")]
     AddressSpace {
         /// Bytes of the reservation.
         wanted: u64,
@@ -49,7 +49,7 @@ pub enum SlotError {
     #[error("malformed artifact: {0}")]
     Malformed(&'static str),
     /// A system call failed.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}")]
     Os {
         /// What was tried.
         what: &'static str,
@@ -243,3 +243,6 @@ impl Drop for Slot {
         unsafe { memory::unmap(self.start, self.blueprint.slot_size) };
     }
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;

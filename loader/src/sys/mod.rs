@@ -28,5 +28,6 @@ pub(crate) struct Registers {
     /// Frame pointer.
     pub(crate) fp: usize,
     /// Link register, where the instruction set has one.
+    #[cfg_attr(target_arch = "x86_64", expect(dead_code, reason = "there is none"))]
     pub(crate) link: usize,
 }

@@ -1,0 +1,183 @@
+//! Slots: fresh, reset, refused.
+
+use precast_abi::slot::{GUARDED_RESERVATION, WASM_PAGE};
+
+use super::*;
+use crate::Artifact;
+use crate::testing::{BASE, Guest, PAGE, SECOND_MEMORY, TestArtifact};
+
+fn fresh(artifact: &Artifact) -> Slot {
+    Slot::map(artifact.inner()).unwrap()
+}
+
+fn write(slot: &Slot, offset: u64, value: u8) {
+    // SAFETY: tests write accessible memory of their own slots.
+    unsafe { slot.at(offset as usize).write(value) };
+}
+
+fn read(slot: &Slot, offset: u64) -> u8 {
+    // SAFETY: tests read accessible memory of their own slots.
+    unsafe { slot.at(offset as usize).read() }
+}
+
+#[test]
+fn a_fresh_slot_holds_the_image() {
+    let parts = TestArtifact::new();
+    let slot = fresh(&parts.open());
+    for at in 0..2 * PAGE {
+        assert_eq!(read(&slot, BASE - PAGE + at), parts.image[at as usize]);
+    }
+    for at in 0..PAGE {
+        assert_eq!(read(&slot, SECOND_MEMORY + PAGE + at), parts.image[(2 * PAGE + at) as usize]);
+        assert_eq!(read(&slot, BASE - 2 * PAGE + at), 0);
+    }
+    assert_eq!(slot.stack().end, slot.base().addr() - 2 * PAGE as usize);
+}
+
+#[test]
+fn reset_makes_every_kind_of_state_fresh() {
+    let artifact = TestArtifact::new().open();
+    let mut slot = fresh(&artifact);
+    let expected = slot.hash();
+    let stack = slot.stack().start as u64 - slot.start().addr() as u64;
+    let second = SECOND_MEMORY..SECOND_MEMORY + 2 * WASM_PAGE;
+    let ends = [
+        stack,
+        BASE - 2 * PAGE - 1,         // the stack's first and last byte
+        BASE - 2 * PAGE,             // the block, zero
+        BASE - PAGE,                 // the block's end, from the image
+        BASE,                        // the memory, from the image
+        BASE + PAGE,                 // the memory, zero
+        BASE + WASM_PAGE - 1,        // its end
+        second.start,
+        second.start + PAGE,         // from the image
+        second.end - 1,
+    ];
+    for round in 0..4u8 {
+        for at in ends {
+            write(&slot, at, round + 100);
+        }
+        let second_size = WASM_PAGE * (3 + u64::from(round));
+        slot.set_memory_size(0, 2 * WASM_PAGE).unwrap();
+        slot.set_memory_size(1, second_size).unwrap();
+        write(&slot, BASE + 2 * WASM_PAGE - 1, 7);
+        write(&slot, SECOND_MEMORY + second_size - 1, 7);
+        assert_ne!(slot.hash(), expected);
+        slot.reset().unwrap();
+        assert_eq!(slot.hash(), expected, "round {round}");
+        slot.set_memory_size(0, 2 * WASM_PAGE).unwrap();
+        assert_eq!(read(&slot, BASE + 2 * WASM_PAGE - 1), 0, "grown memory is zero");
+        slot.reset().unwrap();
+    }
+    assert_eq!(fresh(&artifact).hash(), expected);
+}
+
+#[test]
+fn a_slot_that_wrote_more_than_it_may_keep_is_fresh_too() {
+    let mut parts = TestArtifact::new();
+    parts.meta.memories[0].min = 128;
+    let artifact = parts.open();
+    let mut slot = fresh(&artifact);
+    let expected = slot.hash();
+    for every in [1, 2, 3] {
+        let pages = (BASE - 2 * PAGE..BASE + 128 * WASM_PAGE).step_by(PAGE as usize * every);
+        pages.for_each(|page| write(&slot, page, 0xee));
+        slot.reset().unwrap();
+        assert_eq!(slot.hash(), expected);
+    }
+}
+
+#[test]
+fn random_writes_are_undone() {
+    let artifact = TestArtifact::new().open();
+    let mut slot = fresh(&artifact);
+    let expected = slot.hash();
+    let mut state = 1u64;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        (state >> 33) as usize % below
+    };
+    for _ in 0..300 {
+        for _ in 0..random(40) {
+            let range = &slot.blueprint.accessible[random(slot.blueprint.accessible.len())];
+            write(&slot, (range.start + random(range.len())) as u64, random(256) as u8);
+        }
+        slot.reset().unwrap();
+        assert_eq!(slot.hash(), expected);
+    }
+}
+
+#[test]
+fn pooled_slots_are_fresh_and_taken_again() {
+    let artifact = TestArtifact::new().open();
+    let pool = &artifact.inner().pool;
+    let mut guest = Guest::new(&artifact);
+    let expected = guest.slot.hash();
+    assert!(guest.call("touch", 0).is_ok());
+    assert_ne!(guest.slot.hash(), expected);
+    let start = guest.slot.start();
+    pool.give_back(guest.slot);
+    let mut slot = pool.take(artifact.inner()).unwrap();
+    assert_eq!((slot.start(), slot.hash()), (start, expected));
+    assert_ne!(pool.take(artifact.inner()).unwrap().start(), start);
+}
+
+#[test]
+fn memories_grow_up_to_their_reservation() {
+    let artifact = TestArtifact::new().open();
+    let mut slot = fresh(&artifact);
+    slot.set_memory_size(1, 16 * WASM_PAGE).unwrap();
+    write(&slot, SECOND_MEMORY + 16 * WASM_PAGE - 1, 1);
+    slot.set_memory_size(1, 0).unwrap();
+    assert_eq!(read(&slot, SECOND_MEMORY + 16 * WASM_PAGE - 1), 1, "nothing shrinks");
+    let error = slot.set_memory_size(1, 16 * WASM_PAGE + 1).unwrap_err();
+    assert!(matches!(error, SlotError::MemoryTooLarge { memory: 1, reservation, .. } if reservation == 16 * WASM_PAGE));
+    assert!(matches!(slot.set_memory_size(2, 1), Err(SlotError::Malformed(_))));
+}
+
+#[test]
+fn minima_beyond_the_reservation_are_an_error_of_the_instance() {
+    for (memory, min) in [(0, GUARDED_RESERVATION / WASM_PAGE + 1), (1, 17), (1, u64::MAX)] {
+        let mut parts = TestArtifact::new();
+        parts.meta.memories[memory].min = min;
+        let error = Slot::map(parts.open().inner()).unwrap_err();
+        assert!(matches!(error, SlotError::MemoryTooLarge { memory: found, .. } if found == memory), "{error}");
+    }
+}
+
+#[test]
+fn contradicting_tables_are_refused() {
+    let malformed = |change: fn(&mut TestArtifact)| {
+        let mut parts = TestArtifact::new();
+        change(&mut parts);
+        let error = Slot::map(parts.open().inner()).unwrap_err();
+        assert!(matches!(error, SlotError::Malformed(_)), "{error}");
+    };
+    malformed(|parts| parts.meta.memories[1].slot_offset = BASE);
+    malformed(|parts| parts.meta.memories[1].slot_offset += WASM_PAGE);
+    malformed(|parts| parts.meta.memories[1].slot_offset = u64::MAX - PAGE + 1);
+    malformed(|parts| parts.meta.memories[0].slot_offset = 0);
+    malformed(|parts| parts.meta.memories[0].reservation -= PAGE);
+    malformed(|parts| parts.meta.memories[0].reservation -= 1);
+    malformed(|parts| parts.meta.memories[0].model = 7);
+    malformed(|parts| parts.meta.runs[0].len = 0);
+    malformed(|parts| parts.meta.runs[0].len += 1);
+    malformed(|parts| parts.meta.runs[0].len = u64::MAX - PAGE + 1);
+    malformed(|parts| parts.meta.runs[0].slot_offset = 0);
+    malformed(|parts| parts.meta.runs[1].slot_offset = BASE);
+    malformed(|parts| parts.meta.runs[1].slot_offset = SECOND_MEMORY + 2 * WASM_PAGE);
+    malformed(|parts| parts.meta.runs[1].file_offset += PAGE);
+    malformed(|parts| parts.meta.runs[0].file_offset = 0);
+}
+
+#[test]
+fn addresses_that_the_system_refuses_are_an_error_with_the_number_wanted() {
+    let mut parts = TestArtifact::new();
+    parts.meta.header.layout.slot_size = 1 << 46;
+    let artifact = parts.open();
+    // Two such slots fit into the addresses of a process at most.
+    let slots: Vec<_> = (0..3).map(|_| Slot::map(artifact.inner())).collect();
+    let error = slots.into_iter().find_map(Result::err).unwrap();
+    assert!(matches!(error, SlotError::AddressSpace { wanted, .. } if wanted == 1 << 46), "{error}");
+    assert!(error.to_string().contains("70368744177664"));
+}
