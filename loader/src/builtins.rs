@@ -17,7 +17,7 @@ use precast_abi::slot::SlotLayout;
 use precast_abi::trap::TrapCode;
 use precast_abi::types::ValType;
 
-use crate::instance::InstanceRecord;
+use crate::record::InstanceRecord;
 use crate::plan;
 use crate::references;
 use crate::state::{GlobalState, MemoryState, TableState};

@@ -5,7 +5,7 @@
 
 use crate::HostError;
 use crate::context::{self, Abort};
-use crate::instance::InstanceRecord;
+use crate::record::InstanceRecord;
 use crate::references::ForeignStore;
 use crate::store::StoreInner;
 use crate::trap::Trap;

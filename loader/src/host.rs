@@ -18,7 +18,7 @@ use crate::HostError;
 use crate::call::CallError;
 use crate::context::{Abort, Context};
 use crate::externs::{Extern, Memory};
-use crate::instance::InstanceRecord;
+use crate::record::InstanceRecord;
 use crate::store::{AsStore, InstanceId, StoreInner, sealed::Sealed};
 use crate::typed::border::{At, Values};
 use crate::typed::{WasmResults, WasmTy, for_each_tuple};

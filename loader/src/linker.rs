@@ -17,8 +17,9 @@ use crate::bindings::{self, Bindings, Found};
 use crate::describe;
 use crate::externs::Extern;
 use crate::host::{Caller, HostFunc, IntoHostFunc};
-use crate::instance::{self, Instance, InstantiateError, LimitError, Limits};
+use crate::instance::{Instance, InstantiateError, LimitError, Limits};
 use crate::plan::{Malformed, Plan};
+use crate::record;
 use crate::store::{InstanceId, Store, sealed::Sealed};
 use crate::types::ExternType;
 use crate::val::Val;
@@ -267,7 +268,7 @@ impl<T> Bound<T> {
         let inner = store.inner().as_ptr();
         // SAFETY: the borrow of the store is exclusive, and its data is the `T` of the linker's host functions.
         unsafe {
-            let index = instance::instantiate(inner, &self.bindings, self.limits)?;
+            let index = record::instantiate(inner, &self.bindings, self.limits)?;
             Ok(InstanceId { store: (*inner).id, index })
         }
     }

@@ -16,7 +16,7 @@ use precast_abi::funcref::{self, FOREIGN_TYPE, NULL};
 use precast_abi::trap::TrapCode;
 
 use crate::externs::Func;
-use crate::instance::InstanceRecord;
+use crate::record::InstanceRecord;
 use crate::store::StoreInner;
 use crate::val::ExternRef;
 

@@ -8,7 +8,7 @@
 //! their store. Guest-visible bytes are only ever touched through raw pointers, since compiled code may change them
 //! whenever it runs, and no reference to a record outlives a statement.
 
-use crate::instance::InstanceRecord;
+use crate::record::InstanceRecord;
 use crate::plan;
 use crate::store::StoreInner;
 

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::context::Context;
 use crate::externs::Extern;
-use crate::instance::InstanceRecord;
+use crate::record::InstanceRecord;
 use crate::references::References;
 
 /// Tells stores apart. Never used twice in a process.

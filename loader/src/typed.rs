@@ -12,7 +12,7 @@ use precast_abi::types::ValType;
 
 use crate::call::{self, CallError};
 use crate::externs::Func;
-use crate::instance::InstanceRecord;
+use crate::record::InstanceRecord;
 use crate::references::{self, ForeignStore};
 use crate::store::{AsStore, StoreInner};
 use crate::val::ExternRef;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use precast_abi::types::ValType;
 
 use crate::externs::Func;
-use crate::instance::InstanceRecord;
+use crate::record::InstanceRecord;
 use crate::references::{self, ForeignStore};
 
 /// A WebAssembly value. Floats are bits, so that NaNs keep their payload and values can be compared.

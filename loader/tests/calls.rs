@@ -37,8 +37,18 @@ fn many_parameters_and_results() {
     );
     let rotate = instance.func_dynamic("rotate").unwrap();
     let mut values = vec![
-        Val::I32(1), Val::I64(2), Val::from(3f32), Val::from(4f64), Val::I32(5), Val::I64(6), Val::from(7f32),
-        Val::from(8f64), Val::I32(9), Val::I64(10), Val::V128(11), Val::V128(12 << 64),
+        Val::I32(1),
+        Val::I64(2),
+        Val::from(3f32),
+        Val::from(4f64),
+        Val::I32(5),
+        Val::I64(6),
+        Val::from(7f32),
+        Val::from(8f64),
+        Val::I32(9),
+        Val::I64(10),
+        Val::V128(11),
+        Val::V128(12 << 64),
     ];
     let results = rotate.call(&mut instance, &values).unwrap();
     values.rotate_left(1);

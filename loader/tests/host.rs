@@ -31,13 +31,11 @@ fn values_of_every_type_cross_the_border() {
     let mut instance = bound.instantiate(()).unwrap();
     let run = instance.func_dynamic("run").unwrap();
     let reference = ExternRef::new("x");
-    let params = [
-        Val::I32(1), Val::I64(2), Val::from(3f32), Val::from(4f64), Val::V128(5), Val::from(reference.clone()),
-    ];
+    let params =
+        [Val::I32(1), Val::I64(2), Val::from(3f32), Val::from(4f64), Val::V128(5), Val::from(reference.clone())];
     let results = run.call(&mut instance, &params).unwrap();
-    let expected = [
-        Val::from(reference), Val::V128(!5), Val::from(-4f64), Val::from(-3f32), Val::I64(-2), Val::I32(-1),
-    ];
+    let expected =
+        [Val::from(reference), Val::V128(!5), Val::from(-4f64), Val::from(-3f32), Val::I64(-2), Val::I32(-1)];
     assert_eq!(results, expected);
 }
 
@@ -54,8 +52,23 @@ fn sixteen_parameters() {
         |linker| {
             #[allow(clippy::too_many_arguments, reason = "that is the test")]
             fn sum(
-                _: &mut Caller<'_, ()>, a: i32, b: i32, c: i32, d: i32, e: i32, f: i32, g: i32, h: i32, i: i32, j: i32,
-                k: i32, l: i32, m: i32, n: i32, o: i32, p: i32,
+                _: &mut Caller<'_, ()>,
+                a: i32,
+                b: i32,
+                c: i32,
+                d: i32,
+                e: i32,
+                f: i32,
+                g: i32,
+                h: i32,
+                i: i32,
+                j: i32,
+                k: i32,
+                l: i32,
+                m: i32,
+                n: i32,
+                o: i32,
+                p: i32,
             ) -> i32 {
                 [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p].iter().zip(1..).map(|(x, y)| x * y).sum()
             }
