@@ -8,11 +8,11 @@ use crate::Error;
 use crate::error::Place;
 
 /// Operands that calls take and give and that branches carry: a two-byte call may move two thousand.
-const MOVED_OPERANDS: u64 = 1 << 24;
+const MOVED_OPERANDS: u64 = 1 << 22;
 
 /// Entries of the tables in which the SSA construction looks up what a local is in a block. It has one for each local,
 /// as long as the number of the highest block that mentions the local.
-const LOCALS_IN_BLOCKS: u64 = 1 << 28;
+const LOCALS_IN_BLOCKS: u64 = 1 << 27;
 
 /// What a function has cost so far.
 #[derive(Debug, Default)]
