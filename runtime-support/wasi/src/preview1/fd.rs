@@ -233,3 +233,6 @@ pub(crate) fn fd_tell(ctx: &mut WasiCtx, memory: &mut dyn GuestMemory, fd: u32, 
     let file = ctx.table.file(fd, Rights::FD_TELL)?;
     memory.store_u64(position, file.seek(SeekFrom::Current(0))?)
 }
+
+#[cfg(test)]
+mod tests;

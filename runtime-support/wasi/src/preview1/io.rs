@@ -95,3 +95,65 @@ pub(crate) fn fd_pwrite(
     memory.check(written, 4)?;
     memory.store_u32(written, count(file.write_at(&bytes, offset)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{DIR, buffer, context, memory, open, put, u32_at, with_directory};
+    use super::*;
+    use crate::Grants;
+
+    const READ_WRITE: u64 = Rights::FD_READ.with(Rights::FD_WRITE).0;
+
+    #[test]
+    fn standard_streams_carry_bytes() {
+        let (mut guest, mut memory) = (context(Grants::none()), memory());
+        let iovs = buffer(&mut memory, 0x200, 3);
+        fd_read(&mut guest.ctx, &mut memory, 0, iovs, 1, 0).unwrap();
+        assert_eq!((u32_at(&memory, 0), &memory[0x200..0x203]), (3, &b"inp"[..]));
+        fd_write(&mut guest.ctx, &mut memory, 1, iovs, 1, 0).unwrap();
+        fd_write(&mut guest.ctx, &mut memory, 2, iovs, 1, 0).unwrap();
+        assert_eq!((guest.stdout.contents(), guest.stderr.contents()), (b"inp".to_vec(), b"inp".to_vec()));
+        assert_eq!(fd_read(&mut guest.ctx, &mut memory, 1, iovs, 1, 0), Err(Errno::NotCapable));
+        assert_eq!(fd_write(&mut guest.ctx, &mut memory, 0, iovs, 1, 0), Err(Errno::NotCapable));
+        assert_eq!(fd_pread(&mut guest.ctx, &mut memory, 0, iovs, 1, 0, 0), Err(Errno::SPipe));
+        assert_eq!(fd_pwrite(&mut guest.ctx, &mut memory, 1, iovs, 1, 0, 0), Err(Errno::SPipe));
+    }
+
+    #[test]
+    fn a_bad_buffer_loses_no_input() {
+        let (mut guest, mut memory) = (context(Grants::none()), memory());
+        let iovs = buffer(&mut memory, 0xffff, 2);
+        assert_eq!(fd_read(&mut guest.ctx, &mut memory, 0, iovs, 1, 0), Err(Errno::Fault));
+        let iovs = buffer(&mut memory, 0x200, 8);
+        assert_eq!(fd_read(&mut guest.ctx, &mut memory, 0, iovs, 1, 0xffff), Err(Errno::Fault));
+        fd_read(&mut guest.ctx, &mut memory, 0, iovs, 1, 0).unwrap();
+        assert_eq!(&memory[0x200..0x205], b"input");
+    }
+
+    #[test]
+    fn positioned_transfers_leave_the_position() {
+        let ((temp, mut guest), mut memory) = (with_directory(false), memory());
+        let file = open(&mut guest.ctx, &mut memory, "file", 0, READ_WRITE).unwrap();
+        let iovs = buffer(&mut memory, 0x200, 4);
+        fd_pread(&mut guest.ctx, &mut memory, file, iovs, 1, 8, 0).unwrap();
+        assert_eq!((u32_at(&memory, 0), &memory[0x200..0x204]), (2, &b"89\0\0"[..]));
+        put(&mut memory, 0x200, "abcd");
+        fd_pwrite(&mut guest.ctx, &mut memory, file, iovs, 1, 8, 0).unwrap();
+        fd_read(&mut guest.ctx, &mut memory, file, iovs, 1, 0).unwrap();
+        assert_eq!(&memory[0x200..0x204], b"0123");
+        assert_eq!(std::fs::read(temp.path().join("file")).unwrap(), b"01234567abcd");
+        assert_eq!(fd_pread(&mut guest.ctx, &mut memory, file, iovs, 1, u64::MAX, 0), Err(Errno::Inval));
+        assert_eq!(fd_pwrite(&mut guest.ctx, &mut memory, file, iovs, 1, u64::MAX, 0), Err(Errno::Inval));
+    }
+
+    #[test]
+    fn directories_have_no_bytes() {
+        let ((_temp, mut guest), mut memory) = (with_directory(false), memory());
+        assert_eq!(fd_read(&mut guest.ctx, &mut memory, DIR, 0, 0, 0), Err(Errno::IsDir));
+        assert_eq!(fd_write(&mut guest.ctx, &mut memory, DIR, 0, 0, 0), Err(Errno::IsDir));
+        assert_eq!(fd_pread(&mut guest.ctx, &mut memory, DIR, 0, 0, 0, 0), Err(Errno::IsDir));
+        assert_eq!(fd_pwrite(&mut guest.ctx, &mut memory, DIR, 0, 0, 0, 0), Err(Errno::IsDir));
+        assert_eq!(fd_read(&mut guest.ctx, &mut memory, 99, 0, 0, 0), Err(Errno::BadF));
+        assert_eq!(fd_write(&mut guest.ctx, &mut memory, 99, 0, 0, 0), Err(Errno::BadF));
+    }
+}

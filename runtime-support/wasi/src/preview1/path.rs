@@ -1,5 +1,7 @@
 //! `path_*`: operations on paths below a directory descriptor.
 
+#![allow(clippy::too_many_arguments, reason = "the ABI's")]
+
 use super::errno::Errno;
 use super::fd::new_times;
 use super::memory::{GuestMemory, count};
@@ -13,7 +15,6 @@ use crate::fs::{OpenHow, Opened};
 /// Of the rights asked for, those to read and to write choose how the host opens the file; beyond that, the descriptor
 /// gets all that its kind and the directory's inheriting rights allow, as other hosts do. Programs rely on it: they ask
 /// for few rights and then use more (Go opens directories for `openat` with the rights of files).
-#[allow(clippy::too_many_arguments, reason = "the ABI's")]
 pub(crate) fn path_open(
     ctx: &mut WasiCtx,
     memory: &mut dyn GuestMemory,
@@ -90,7 +91,6 @@ pub(crate) fn path_filestat_get(
     memory.store(stat, &filestat(&ctx.settle(found)?))
 }
 
-#[allow(clippy::too_many_arguments, reason = "the ABI's")]
 pub(crate) fn path_filestat_set_times(
     ctx: &mut WasiCtx,
     memory: &mut dyn GuestMemory,
@@ -111,7 +111,6 @@ pub(crate) fn path_filestat_set_times(
 }
 
 /// Makes a hard link. A link as the source is linked itself: following it first is refused, as other hosts do.
-#[allow(clippy::too_many_arguments, reason = "the ABI's")]
 pub(crate) fn path_link(
     ctx: &mut WasiCtx,
     memory: &mut dyn GuestMemory,
@@ -209,3 +208,6 @@ pub(crate) fn path_unlink_file(
     let removed = ctx.dir(fd, Rights::PATH_UNLINK_FILE)?.dir.remove_file(&path);
     ctx.settle(removed)
 }
+
+#[cfg(test)]
+mod tests;

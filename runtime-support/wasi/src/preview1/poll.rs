@@ -177,3 +177,6 @@ fn readiness(fd: BorrowedFd<'_>, kind: EventType, found: PollFlags) -> Option<(R
     let hung_up = found.intersects(PollFlags::HUP | PollFlags::RDHUP);
     Some((Ok(bytes), if hung_up { EventRwFlags::HANGUP } else { EventRwFlags::default() }))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,7 @@
 //! `sock_*`, on the sockets that grants opened: a guest cannot make one itself.
 
+#![allow(clippy::too_many_arguments, reason = "the ABI's")]
+
 use std::net::Shutdown;
 
 use super::errno::Errno;
@@ -39,7 +41,6 @@ pub(crate) fn sock_accept(
     memory.store_u32(accepted, number)
 }
 
-#[allow(clippy::too_many_arguments, reason = "the ABI's")]
 pub(crate) fn sock_recv(
     ctx: &mut WasiCtx,
     memory: &mut dyn GuestMemory,
@@ -105,3 +106,6 @@ fn connection(ctx: &mut WasiCtx, fd: u32, rights: Rights) -> Result<&Connection,
         _ => Err(Errno::NotSock),
     }
 }
+
+#[cfg(test)]
+mod tests;

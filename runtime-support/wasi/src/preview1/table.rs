@@ -213,9 +213,8 @@ impl Table {
 
     /// The directory behind a descriptor that has `rights`, to go on reading it.
     pub(crate) fn dir_mut(&mut self, fd: u32, rights: Rights) -> Result<&mut OpenDir, Errno> {
-        let descriptor = self.get_mut(fd)?;
-        descriptor.require(rights)?;
-        match &mut descriptor.object {
+        self.dir(fd, rights)?;
+        match &mut self.get_mut(fd)?.object {
             Object::Dir(dir) => Ok(dir),
             _ => Err(Errno::NotDir),
         }
