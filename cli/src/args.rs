@@ -5,6 +5,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use precast_abi::ABI_VERSION;
@@ -15,7 +16,7 @@ use crate::wast::WastArgs;
 
 /// Compiles WebAssembly ahead of time into native shared objects, and runs them
 #[derive(Debug, Parser)]
-#[command(name = "precast", version = version(), propagate_version = true, max_term_width = 100)]
+#[command(name = "precast", version = version(), max_term_width = 100)]
 #[command(after_long_help = "\
 Examples:
   precast compile app.wasm -o app.so     compile a module
@@ -29,8 +30,10 @@ pub(crate) struct Cli {
 }
 
 /// What `--version` prints after the name.
-fn version() -> String {
-    format!("{} (ABI {ABI_VERSION}, compiler {})", env!("CARGO_PKG_VERSION"), precast_compiler::VERSION)
+fn version() -> &'static str {
+    static TEXT: LazyLock<String> =
+        LazyLock::new(|| format!("{} (ABI {ABI_VERSION}; {})", env!("CARGO_PKG_VERSION"), precast_compiler::VERSION));
+    &TEXT
 }
 
 #[derive(Debug, Subcommand)]
@@ -83,8 +86,9 @@ pub(crate) struct CompileArgs {
     #[arg(long, value_enum, default_value_t = Emit::So)]
     pub(crate) emit: Emit,
 
-    #[command(flatten)]
-    pub(crate) codegen: CodegenArgs,
+    /// The machine to compile for: x86_64 or aarch64, or a triple [default: this one]
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) target: Option<String>,
 
     /// How many threads compile [default: one for each CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -93,8 +97,8 @@ pub(crate) struct CompileArgs {
     /// Look in a cache first, and keep the artifact there
     ///
     /// DIR is $XDG_CACHE_HOME/precast or ~/.cache/precast if not given; `precast run` uses the same entries.
-    #[arg(long, value_name = "DIR", num_args = 0..=1, require_equals = true, default_missing_value = "")]
-    pub(crate) cache: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", require_equals = true)]
+    pub(crate) cache: Option<Option<PathBuf>>,
 
     /// How to tell errors and results
     ///
@@ -102,6 +106,9 @@ pub(crate) struct CompileArgs {
     /// offset (in bytes from the start of the module), function (its index) and proposal.
     #[arg(long, value_enum, default_value_t = MessageFormat::Human)]
     pub(crate) message_format: MessageFormat,
+
+    #[command(flatten)]
+    pub(crate) codegen: CodegenArgs,
 }
 
 /// What `compile` writes.
@@ -156,7 +163,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "EXPORT")]
     pub(crate) invoke: Option<String>,
 
-    /// Grant the guest something, see below
+    /// Grant the guest something: fs:DIR, env, clocks, random, net:HOST:PORT, ... (see --help)
     #[arg(long, value_name = "GRANT,...")]
     pub(crate) allow: Vec<String>,
 
@@ -171,12 +178,12 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
+    /// The artifact or module; everything after it is the guest's
+    #[arg(value_name = "FILE", required = true, num_args = 1.., trailing_var_arg = true)]
+    pub(crate) command: Vec<OsString>,
+
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,
-
-    /// The artifact or module, and the guest's arguments
-    #[arg(value_name = "FILE [ARG]", required = true, num_args = 1.., trailing_var_arg = true)]
-    pub(crate) command: Vec<OsString>,
 }
 
 /// Where compiled modules are kept.
@@ -250,9 +257,6 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
-    #[command(flatten)]
-    pub(crate) codegen: CodegenArgs,
-
     /// The artifact or module
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
@@ -260,6 +264,9 @@ pub(crate) struct BenchArgs {
     /// The arguments of the call, as for `precast run --invoke`
     #[arg(value_name = "ARG", allow_negative_numbers = true)]
     pub(crate) args: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) codegen: CodegenArgs,
 }
 
 /// Print a shell's completion script
@@ -314,8 +321,8 @@ mod tests {
             Command::Compile(args) => args.cache,
             other => panic!("{other:?}"),
         };
-        assert_eq!(cache("--cache"), Some(PathBuf::new()));
-        assert_eq!(cache("--cache=x"), Some(PathBuf::from("x")));
+        assert_eq!(cache("--cache"), Some(None));
+        assert_eq!(cache("--cache=x"), Some(Some(PathBuf::from("x"))));
         assert_eq!(cache("--threads=2"), None);
     }
 }

@@ -38,7 +38,7 @@ pub(crate) fn open(file: &Path, cache: &CacheArgs, codegen: &CodegenArgs) -> Res
         Input::Bytes(bytes) if input::is_elf(&bytes) => Source::Bytes(bytes),
         Input::Bytes(module) => {
             input::check_module(file, &module)?;
-            return open_module(file, &module, Cache::for_args(cache), &codegen.options()?);
+            return open_module(file, &module, Cache::for_args(cache), &codegen.options(None)?);
         }
     };
     let artifact = source.open().map_err(|error| open_error(file, error))?;

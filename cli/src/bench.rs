@@ -9,13 +9,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use precast_loader::{Artifact, Bound, Func, Instance, Limits, Policy};
-use precast_wasi::{Grant, Grants, Stdin, Stdout, WasiCtx, WasiCtxBuilder};
+use precast_wasi::{Grant, Grants, OutputPipe, Stdin, Stdout, WasiCtx};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::args::BenchArgs;
 use crate::artifact::{self, Source};
-use crate::call::{COMMAND, Call, REACTOR};
+use crate::call::{COMMAND, Call};
 use crate::error::Error;
 use crate::guest::{self, Stop};
 use crate::trap::Backtrace;
@@ -61,7 +61,7 @@ struct Bench {
     /// At most this many samples.
     samples: usize,
     /// What to call before a reactor's export.
-    initialize: Option<Call>,
+    initializer: Option<Call>,
     call: Option<Call>,
 }
 
@@ -77,13 +77,12 @@ impl Bench {
         if call.is_none() {
             eprintln!("precast: no `{COMMAND}` is exported and no --invoke given: cycles are without a call");
         }
-        let reactor = call.as_ref().is_some_and(|call| call.export != COMMAND && call.export != REACTOR);
-        let initialize = if reactor { Call::without_params(artifact, REACTOR) } else { None };
-        Ok(Bench { path, samples: args.iterations as usize, initialize, call })
+        let initializer = call.as_ref().and_then(|call| call.initializer(artifact));
+        Ok(Bench { path, samples: args.iterations as usize, initializer, call })
     }
 
     fn measure(&self, artifact: &Artifact) -> Result<[Measured; 4], Error> {
-        let open = self.sample(|| timed(|| open(&self.path)).map(|(time, _)| time))?;
+        let opening = self.sample(|| timed(|| open(&self.path)).map(|(time, _)| time))?;
         let first = self.sample(|| {
             let bound = bind(&open(&self.path)?)?;
             timed(|| self.cycle(&bound)).map(|(time, ())| time)
@@ -92,7 +91,7 @@ impl Bench {
         self.warm_up(&bound)?;
         let cycle = self.sample(|| timed(|| self.cycle(&bound)).map(|(time, ())| time))?;
         let call = self.calls(&bound)?;
-        Ok([("open_ns", open), ("first_cycle_ns", first), ("cycle_ns", cycle), ("call_ns", call)])
+        Ok([("open_ns", opening), ("first_cycle_ns", first), ("cycle_ns", cycle), ("call_ns", call)])
     }
 
     /// Instantiates, calls and drops.
@@ -106,8 +105,8 @@ impl Bench {
 
     fn instantiate(&self, bound: &Bound<WasiCtx>) -> Result<Instance<WasiCtx>, Error> {
         let mut instance = bound.instantiate(sink()?).map_err(|error| failed(error.into()))?;
-        if let Some(initialize) = &self.initialize {
-            completed(guest::call(&mut instance, initialize))?;
+        if let Some(initializer) = &self.initializer {
+            completed(guest::call(&mut instance, initializer))?;
         }
         Ok(instance)
     }
@@ -178,11 +177,12 @@ fn bind(artifact: &Artifact) -> Result<Bound<WasiCtx>, Error> {
 
 /// A world for the guest in which it may tell the time and draw numbers, and nobody listens.
 fn sink() -> Result<WasiCtx, Error> {
-    WasiCtxBuilder::new()
+    let discard = || Stdout::Pipe(OutputPipe::new(usize::MAX));
+    WasiCtx::builder()
         .grants(Grants::none().with(Grant::Clocks).with(Grant::Random))
-        .stdin(Stdin::Empty)
-        .stdout(Stdout::Discard)
-        .stderr(Stdout::Discard)
+        .stdin(Stdin::Bytes(Vec::new()))
+        .stdout(discard())
+        .stderr(discard())
         .build()
         .map_err(|error| Error::context("cannot make a WASI context", error))
 }

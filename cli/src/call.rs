@@ -10,7 +10,7 @@ use crate::values;
 /// The function that WASI commands export.
 pub(crate) const COMMAND: &str = "_start";
 /// The function that WASI reactors export, to be called before any other.
-pub(crate) const REACTOR: &str = "_initialize";
+const REACTOR: &str = "_initialize";
 
 /// An exported function and its arguments.
 #[derive(Clone, Debug)]
@@ -50,6 +50,12 @@ impl Call {
     pub(crate) fn without_params(artifact: &Artifact, export: &str) -> Option<Self> {
         let ty = function(artifact, export)?;
         ty.params.is_empty().then(|| Call { export: export.to_owned(), params: Vec::new() })
+    }
+
+    /// The call that has to come before this one: of a reactor's initialiser.
+    pub(crate) fn initializer(&self, artifact: &Artifact) -> Option<Call> {
+        let needed = self.export != COMMAND && self.export != REACTOR;
+        if needed { Call::without_params(artifact, REACTOR) } else { None }
     }
 }
 

@@ -14,10 +14,6 @@ pub(crate) struct CodegenArgs {
     #[arg(long, value_enum, default_value_t = OptLevel::Speed)]
     pub(crate) opt_level: OptLevel,
 
-    /// The machine to compile for: x86_64 or aarch64, or a triple [default: this one]
-    #[arg(long, value_name = "TARGET")]
-    pub(crate) target: Option<String>,
-
     /// The CPU to compile for [default: x86-64-v2, or armv8.0-a]
     ///
     /// x86-64-v2, x86-64-v3, x86-64-v4; armv8.0-a, armv8.2-a; or native for what this machine has.
@@ -45,14 +41,14 @@ pub(crate) enum OptLevel {
 }
 
 impl CodegenArgs {
-    /// The compiler's options.
+    /// The compiler's options for `target`, or else this machine.
     ///
     /// # Errors
     /// Usage, for a target or CPU that is not known.
-    pub(crate) fn options(&self) -> Result<Options<'static>, Error> {
+    pub(crate) fn options(&self, target: Option<&str>) -> Result<Options<'static>, Error> {
         let mut options = Options::default();
         options
-            .set_target(self.target.as_deref(), self.cpu.as_deref())
+            .set_target(target, self.cpu.as_deref())
             .map_err(|error| Error::Usage(error.to_string()))?;
         options.opt_level = match self.opt_level {
             OptLevel::None => precast_compiler::OptLevel::None,

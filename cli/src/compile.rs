@@ -31,7 +31,7 @@ pub(crate) fn run(args: CompileArgs) -> Result<ExitCode, Error> {
 /// Compiles and writes; what comes out is the message about it.
 fn write_output(args: &CompileArgs) -> Result<Value, Error> {
     let target = output_path(args)?;
-    let mut options = args.codegen.options()?;
+    let mut options = args.codegen.options(args.target.as_deref())?;
     options.emit = match args.emit {
         Emit::So => precast_compiler::Emit::So,
         Emit::Obj => precast_compiler::Emit::Obj,
@@ -92,9 +92,8 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
 
 /// What compiling gives, and whether the cache had it.
 fn compile(args: &CompileArgs, module: &[u8], options: &Options) -> Result<(Vec<u8>, bool), Error> {
-    // An empty folder stands for the user's own: `--cache` without one.
-    let folder = args.cache.as_deref().map(|folder| (folder != Path::new("")).then_some(folder));
-    let compile = || compile_cached(&args.file, module, folder.and_then(Cache::usable), options);
+    let cache = args.cache.as_ref().and_then(|folder| Cache::usable(folder.as_deref()));
+    let compile = || compile_cached(&args.file, module, cache, options);
     match args.threads {
         Some(threads) => rayon::ThreadPoolBuilder::new()
             .num_threads(threads.into())

@@ -6,6 +6,9 @@ use precast_wasi::{Exit, WasiCtx, preview1};
 use crate::call::Call;
 use crate::error::Error;
 
+/// The module that guests import WASI 0.1 from.
+const PREVIEW1: &str = "wasi_snapshot_preview1";
+
 /// Why a guest stopped before it returned.
 pub(crate) enum Stop {
     /// It called `proc_exit` with this status.
@@ -44,15 +47,10 @@ impl From<InstantiateError> for Stop {
     }
 }
 
-/// Whether the artifact imports anything of WASI 0.1.
-pub(crate) fn imports_wasi(artifact: &Artifact) -> bool {
-    artifact.imports().any(|import| import.module == preview1::MODULE)
-}
-
 /// Binds WASI, if it is imported, and nothing else; `trap_missing` lets other functions be missing until called.
 pub(crate) fn bind(artifact: &Artifact, limits: Limits, trap_missing: bool) -> Result<Bound<WasiCtx>, Error> {
     let mut linker = Linker::new();
-    if imports_wasi(artifact) {
+    if artifact.imports().any(|import| import.module == PREVIEW1) {
         preview1::add_to_linker(&mut linker, |context: &mut WasiCtx| context);
     }
     if trap_missing {

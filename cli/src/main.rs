@@ -23,25 +23,35 @@ mod trap;
 mod values;
 mod wast;
 
+use std::panic::catch_unwind;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::args::{Cli, Command};
+use crate::error::Error;
 
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
     let failure = command.failure_status();
-    let result = match command {
+    match catch_unwind(|| dispatch(command)) {
+        Ok(Ok(status)) => status,
+        Ok(Err(error)) => {
+            error.report();
+            ExitCode::from(error.status(failure))
+        }
+        // Told by the panic's message already. It is a failure of ours like any other, and has that status.
+        Err(_) => ExitCode::from(failure),
+    }
+}
+
+fn dispatch(command: Command) -> Result<ExitCode, Error> {
+    match command {
         Command::Compile(args) => compile::run(args),
         Command::Run(args) => run::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Wast(args) => wast::run(args),
         Command::Completions(args) => completions::run(args),
-    };
-    result.unwrap_or_else(|error| {
-        error.report();
-        ExitCode::from(error.status(failure))
-    })
+    }
 }

@@ -1,16 +1,17 @@
 //! `precast run`: an artifact, or a module that becomes one, runs as a process would.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::process::ExitCode;
 
 use precast_loader::{Artifact, Limits, Val};
-use precast_wasi::{Grants, WasiCtx, WasiCtxBuilder};
+use precast_wasi::{Grants, WasiCtx};
 
 use crate::args::RunArgs;
 use crate::artifact;
-use crate::call::{self, COMMAND, Call, REACTOR};
+use crate::call::{self, COMMAND, Call};
 use crate::error::Error;
 use crate::guest::{self, Stop};
 use crate::trap::Backtrace;
@@ -62,18 +63,16 @@ fn grants(args: &RunArgs) -> Result<Grants, Error> {
 
 /// What the guest sees of the world. Its first argument is the file's name without its folder, which is none of its
 /// business; the arguments of `--invoke` are the function's, not the program's.
-fn context(grants: Grants, file: &OsString, args: &[OsString], invoked: bool) -> Result<WasiCtx, Error> {
-    let name = Path::new(file).file_name().unwrap_or(file);
-    let args = if invoked { &[] } else { args };
+fn context(grants: Grants, file: &OsStr, args: &[OsString], invoked: bool) -> Result<WasiCtx, Error> {
+    let name = Path::new(file).file_name().unwrap_or(file).to_string_lossy().into_owned();
     let utf8 = |arg: &OsString| {
         arg.to_str().map(str::to_owned).ok_or_else(|| Error::Usage(format!("the argument {arg:?} is not UTF-8")))
     };
-    let mut builder = WasiCtxBuilder::new();
-    builder.arg(name.to_string_lossy());
-    for arg in args {
-        builder.arg(utf8(arg)?);
-    }
-    builder
+    let args = if invoked { &[] } else { args };
+    let args = args.iter().map(utf8).collect::<Result<Vec<_>, _>>()?;
+    WasiCtx::builder()
+        .args([name])
+        .args(args)
         .grants(grants)
         .on_denial(|denial| eprintln!("precast: {denial}"))
         .build()
@@ -83,15 +82,16 @@ fn context(grants: Grants, file: &OsString, args: &[OsString], invoked: bool) ->
 /// Instantiates and calls; of a reactor, its initialiser first.
 fn execute(artifact: &Artifact, limits: Limits, wasi: WasiCtx, call: &Call) -> Result<Vec<Val>, Stop> {
     let bound = guest::bind(artifact, limits, false)?;
-    let mut instance = bound.instantiate(wasi)?;
-    if call.export != COMMAND && call.export != REACTOR
-        && let Some(initialize) = Call::without_params(artifact, REACTOR)
-    {
-        guest::call(&mut instance, &initialize)?;
+    // The process ends with the guest: the kernel takes the slot back faster than a reset would make it good as new.
+    let mut instance = ManuallyDrop::new(bound.instantiate(wasi)?);
+    let results = match call.initializer(artifact) {
+        Some(initializer) => guest::call(&mut instance, &initializer).and_then(|_| guest::call(&mut instance, call)),
+        None => guest::call(&mut instance, call),
+    };
+    let failed = !matches!(results, Ok(_) | Err(Stop::Exit(0)));
+    if failed && let Some(denial) = instance.data().unanswered() {
+        eprintln!("precast: {denial}");
     }
-    let results = guest::call(&mut instance, call);
-    // The process ends here: the kernel takes the slot back faster than a reset would make it good as new.
-    std::mem::forget(instance);
     results
 }
 
