@@ -258,3 +258,6 @@ impl InstanceRecord {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;
