@@ -6,7 +6,6 @@
 
 use std::fs::File;
 use std::path::Path;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use precast_abi::meta::{ExportRow, ExternKind, FunctionKind, FunctionRow, ImportRow, Meta, TypeRow};
@@ -19,7 +18,7 @@ use crate::elf::Headers;
 use crate::mapping::{Code, Mapping};
 use crate::open_error::{OpenError, OpenErrorKind};
 use crate::pool::Pool;
-use crate::slot::SlotError;
+use crate::slot::{Slot, SlotError};
 use crate::types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, TableType};
 use crate::{sys, verify};
 
@@ -108,18 +107,10 @@ impl Artifact {
     }
 
     fn map(file: File, headers: &Headers, options: &OpenOptions) -> Result<Artifact, OpenErrorKind> {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let code = Box::new(Code::map(&file, headers, options)?);
         // SAFETY: the code is boxed, and fields are dropped in order: the registration before it.
         let registration = unsafe { code::register(code.addresses(), &raw const *code) };
-        let inner = ArtifactInner {
-            registration,
-            pool: Pool::default(),
-            code,
-            file,
-            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
-            blueprint: OnceLock::new(),
-        };
+        let inner = ArtifactInner { registration, pool: Pool::default(), code, file, blueprint: OnceLock::new() };
         Ok(Artifact { inner: Arc::new(inner) })
     }
 
@@ -174,6 +165,16 @@ impl Artifact {
         }
     }
 
+    /// A hash of all that a guest can access in a fresh slot, and the same for each idle slot of the pool: equal, as
+    /// long as nothing an instance wrote is left for the next.
+    ///
+    /// # Errors
+    /// If a slot cannot be mapped.
+    #[doc(hidden)]
+    pub fn slot_hashes(&self) -> Result<([u8; 32], Vec<[u8; 32]>), SlotError> {
+        Ok((Slot::map(&self.inner)?.hash(), self.inner.pool.hashes()))
+    }
+
     /// What all clones share.
     pub(crate) fn inner(&self) -> &Arc<ArtifactInner> {
         &self.inner
@@ -218,22 +219,16 @@ pub(crate) struct ArtifactInner {
     code: Box<Code>,
     /// For the image's pages in slots.
     file: File,
-    id: u64,
     blueprint: OnceLock<Arc<Blueprint>>,
 }
 
 impl std::fmt::Debug for ArtifactInner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Artifact").field("id", &self.id).field("text", &self.code.text()).finish_non_exhaustive()
+        f.debug_struct("Artifact").field("text", &self.code.text()).finish_non_exhaustive()
     }
 }
 
 impl ArtifactInner {
-    /// A number that no other artifact of this process has, had or will have.
-    pub(crate) fn id(&self) -> u64 {
-        self.id
-    }
-
     /// The tables. What rows hold is not checked: whoever follows a span, an index or an offset checks it.
     pub(crate) fn meta(&self) -> &Meta<'_> {
         self.code.meta()
@@ -242,16 +237,6 @@ impl ArtifactInner {
     /// Start of the text.
     pub(crate) fn text(&self) -> *const u8 {
         self.code.text()
-    }
-
-    /// Address of the code at `text_offset`, if that is inside the text.
-    pub(crate) fn code(&self, text_offset: u32) -> Option<*const u8> {
-        self.code.at(text_offset)
-    }
-
-    /// The text offset of `code`, if that is inside the text.
-    pub(crate) fn text_offset(&self, code: *const u8) -> Option<u32> {
-        self.code.text_offset(code.addr())
     }
 
     /// Row `index` of the types and its signature; row 0, which is none, has none.

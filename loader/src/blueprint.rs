@@ -105,7 +105,7 @@ fn own_memories(rows: impl Iterator<Item = MemoryRow>, layout: &SlotLayout) -> R
         if row.slot_offset < end {
             return malformed("memories overlap or are not in order");
         }
-        if row.slot_offset % layout.page_size != 0 || row.reservation % layout.page_size != 0 {
+        if !row.slot_offset.is_multiple_of(layout.page_size) || !row.reservation.is_multiple_of(layout.page_size) {
             return malformed("a memory is not laid out in pages");
         }
         match MemoryModel::from_raw(row.model) {
@@ -133,7 +133,9 @@ fn own_memories(rows: impl Iterator<Item = MemoryRow>, layout: &SlotLayout) -> R
 }
 
 fn accessible(memories: &[OwnMemory], layout: &SlotLayout) -> Vec<Range<usize>> {
-    let mut ranges = vec![layout.stack_start as usize..layout.base_offset as usize];
+    let stack_and_block = layout.stack_start as usize..layout.base_offset as usize;
+    let mut ranges = Vec::with_capacity(1 + memories.len());
+    ranges.push(stack_and_block);
     for memory in memories.iter().filter(|memory| memory.initial > 0) {
         let range = memory.start..memory.start + memory.initial;
         match ranges.last_mut() {
@@ -145,14 +147,17 @@ fn accessible(memories: &[OwnMemory], layout: &SlotLayout) -> Vec<Range<usize>> 
 }
 
 fn runs(
-    rows: impl Iterator<Item = RunRow>, layout: &SlotLayout, image: &Range<u64>, accessible: &[Range<usize>],
+    rows: impl Iterator<Item = RunRow>,
+    layout: &SlotLayout,
+    image: &Range<u64>,
+    accessible: &[Range<usize>],
 ) -> Result<Vec<Run>, SlotError> {
     let page = layout.page_size;
     let mut end = layout.block_start;
     rows.map(|row| {
         let slot = row.slot_offset..row.slot_offset.saturating_add(row.len);
         let file = row.file_offset..row.file_offset.saturating_add(row.len);
-        if [row.slot_offset, row.file_offset, row.len].iter().any(|bound| bound % page != 0) || row.len == 0 {
+        if [row.slot_offset, row.file_offset, row.len].iter().any(|bound| !bound.is_multiple_of(page)) || row.len == 0 {
             return Err(SlotError::Malformed("a run of the image is not whole pages"));
         }
         if slot.start < end || slot.end > layout.slot_size {

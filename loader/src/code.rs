@@ -32,13 +32,7 @@ struct Chunk {
 
 impl Chunk {
     const fn new() -> Self {
-        const EMPTY: Entry = Entry {
-            version: AtomicUsize::new(0),
-            start: AtomicUsize::new(0),
-            end: AtomicUsize::new(0),
-            code: AtomicPtr::new(ptr::null_mut()),
-        };
-        Chunk { entries: [EMPTY; CHUNK], next: AtomicPtr::new(ptr::null_mut()) }
+        Chunk { entries: [const { Entry::new() }; CHUNK], next: AtomicPtr::new(ptr::null_mut()) }
     }
 }
 
@@ -81,6 +75,15 @@ impl Drop for Registration {
 }
 
 impl Entry {
+    const fn new() -> Self {
+        Entry {
+            version: AtomicUsize::new(0),
+            start: AtomicUsize::new(0),
+            end: AtomicUsize::new(0),
+            code: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
     /// Start, end and code, unless they are just changing.
     fn read(&self) -> Option<(usize, usize, *const Code)> {
         let before = self.version.load(Ordering::Acquire);
@@ -88,7 +91,11 @@ impl Entry {
         let end = self.end.load(Ordering::Relaxed);
         let code = self.code.load(Ordering::Relaxed);
         fence(Ordering::Acquire);
-        (before % 2 == 0 && before == self.version.load(Ordering::Relaxed)).then_some((start, end, code.cast_const()))
+        (before.is_multiple_of(2) && before == self.version.load(Ordering::Relaxed)).then_some((
+            start,
+            end,
+            code.cast_const(),
+        ))
     }
 
     /// Only with the writers' lock.

@@ -140,7 +140,11 @@ pub(crate) fn current() -> *const Activation {
 /// that stays open, `base` is that of a live instance of that artifact whose host words point to `context`, and
 /// `values` has room for the type's cells. No instance that code may reach is dropped before this returns.
 pub(crate) unsafe fn enter(
-    context: *mut Context, entry: *const u8, base: *mut u8, code: *const u8, values: *mut u64,
+    context: *mut Context,
+    entry: *const u8,
+    base: *mut u8,
+    code: *const u8,
+    values: *mut u64,
 ) -> Result<(), Abort> {
     signal::prepare_thread().map_err(|error| Abort::Host(error.into()))?;
     // SAFETY: the caller vouches for the context; the references end before the guest runs.

@@ -12,7 +12,9 @@ use goblin::elf64::dynamic::{
     DT_FINI, DT_FINI_ARRAY, DT_INIT, DT_INIT_ARRAY, DT_JMPREL, DT_NEEDED, DT_NULL, DT_PREINIT_ARRAY, DT_REL, DT_RELA,
     DT_TEXTREL,
 };
-use goblin::elf64::header::{EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, ET_DYN, Header as ElfHeader, SIZEOF_EHDR};
+use goblin::elf64::header::{
+    EI_CLASS, EI_DATA, ELFCLASS64, ELFDATA2LSB, ELFMAG, ET_DYN, Header as ElfHeader, SIZEOF_EHDR,
+};
 use goblin::elf64::program_header::{
     PF_R, PF_W, PF_X, PT_DYNAMIC, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_TLS, ProgramHeader, SIZEOF_PHDR,
 };
@@ -95,7 +97,9 @@ impl Source<'_> {
         let mut bytes = Aligned([0; SIZEOF_EHDR]);
         self.read(0, &mut bytes.0)?;
         let elf = ElfHeader::from_bytes(&bytes.0);
-        let kind = |what, found, wanted| if found == wanted { Ok(()) } else { Err(OpenErrorKind::ElfKind { what, found, wanted }) };
+        let kind = |what, found, wanted| {
+            if found == wanted { Ok(()) } else { Err(OpenErrorKind::ElfKind { what, found, wanted }) }
+        };
         kind("ELF class (bits)", elf.e_ident[EI_CLASS].into(), ELFCLASS64.into())?;
         kind("ELF byte order", elf.e_ident[EI_DATA].into(), ELFDATA2LSB.into())?;
         kind("ELF type", elf.e_type.into(), ET_DYN.into())?;
@@ -136,7 +140,8 @@ impl Source<'_> {
     }
 
     fn meta_header(&self, programs: &[ProgramHeader]) -> Result<(Range<u64>, Header), OpenErrorKind> {
-        let meta = programs.iter().find(|program| program.p_type == PT_PRECAST_META).ok_or(OpenErrorKind::NotPrecast)?;
+        let meta =
+            programs.iter().find(|program| program.p_type == PT_PRECAST_META).ok_or(OpenErrorKind::NotPrecast)?;
         let range = meta.p_offset..meta.p_offset + meta.p_filesz;
         // Magic and version come first and stay where they are, also in versions whose header is longer or shorter.
         let mut identity = [0; MAGIC.len() + 4];
@@ -223,7 +228,7 @@ fn check_machine(header: &Header) -> Result<(), OpenErrorKind> {
 fn check_layout(layout: &SlotLayout) -> Result<(), OpenErrorKind> {
     let system = sys::memory::page_size() as u64;
     let bounds = [layout.host_size, layout.stack_start, layout.block_start, layout.base_offset, layout.slot_size];
-    if !layout.page_size.is_power_of_two() || bounds.iter().any(|bound| bound % layout.page_size != 0) {
+    if !layout.page_size.is_power_of_two() || bounds.iter().any(|bound| !bound.is_multiple_of(layout.page_size)) {
         return Err(malformed("the slot is not laid out in pages", &(layout.page_size..layout.slot_size)));
     }
     if layout.page_size < system {
@@ -242,7 +247,7 @@ fn check_parts(header: &Header, programs: &[ProgramHeader], file_len: u64) -> Re
     let page = header.layout.page_size;
     let image = header.image_offset..header.image_offset.saturating_add(header.image_len);
     inside(image.start, header.image_len, file_len)?;
-    if image.start % page != 0 || header.image_len % page != 0 {
+    if !image.start.is_multiple_of(page) || !header.image_len.is_multiple_of(page) {
         return Err(malformed("the image is not whole pages", &image));
     }
     let text = header.text_offset..header.text_offset.saturating_add(header.text_len);
@@ -253,7 +258,7 @@ fn check_parts(header: &Header, programs: &[ProgramHeader], file_len: u64) -> Re
             && program.p_offset <= text.start
             && text.end <= program.p_offset + program.p_filesz
     };
-    if text.start % page != 0 || header.text_len > u32::MAX.into() {
+    if !text.start.is_multiple_of(page) || header.text_len > u32::MAX.into() {
         return Err(malformed("the text is not whole pages, or too long", &text));
     }
     if !text.is_empty() && !programs.iter().any(in_segment) {

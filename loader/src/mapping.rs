@@ -96,14 +96,8 @@ impl Code {
         self.text.addr()..self.text.addr() + self.text_len
     }
 
-    /// Address of the code at `text_offset`, if that is inside the text.
-    pub(crate) fn at(&self, text_offset: u32) -> Option<*const u8> {
-        let offset = text_offset as usize;
-        (offset < self.text_len).then(|| self.text.wrapping_add(offset))
-    }
-
     /// The text offset of an address, if that is inside the text.
-    pub(crate) fn text_offset(&self, address: usize) -> Option<u32> {
+    fn text_offset(&self, address: usize) -> Option<u32> {
         let offset = address.checked_sub(self.text.addr()).filter(|offset| *offset < self.text_len)?;
         u32::try_from(offset).ok()
     }

@@ -35,4 +35,9 @@ impl Pool {
             idle.push(slot);
         }
     }
+
+    /// The hash of each idle slot.
+    pub(crate) fn hashes(&self) -> Vec<[u8; 32]> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).iter_mut().map(Slot::hash).collect()
+    }
 }

@@ -21,10 +21,10 @@ use precast_abi::sites::{self, CALL};
 use precast_abi::slot::STACK_GUARD;
 use precast_abi::trap::TrapCode;
 
+use crate::code;
 use crate::context::{self, Activation};
 use crate::sys::signals::{self, SignalStack};
 use crate::sys::{Registers, arch};
-use crate::code;
 
 /// Why a thread cannot run guests.
 #[derive(Debug, thiserror::Error)]
@@ -75,7 +75,9 @@ fn prepare() -> Result<SignalStack, ThreadError> {
         return Err(ThreadError::ShadowStack);
     }
     static INSTALLED: OnceLock<Result<(), io::ErrorKind>> = OnceLock::new();
-    INSTALLED.get_or_init(|| install().map_err(|error| error.kind())).map_err(|kind| ThreadError::Handlers(kind.into()))?;
+    INSTALLED
+        .get_or_init(|| install().map_err(|error| error.kind()))
+        .map_err(|kind| ThreadError::Handlers(kind.into()))?;
     SignalStack::ensure().map_err(ThreadError::SignalStack)
 }
 
@@ -113,7 +115,12 @@ unsafe extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, con
 ///
 /// # Safety
 /// The activation's context is valid.
-unsafe fn classify(activation: &Activation, signal: libc::c_int, address: usize, registers: &Registers) -> Option<TrapCode> {
+unsafe fn classify(
+    activation: &Activation,
+    signal: libc::c_int,
+    address: usize,
+    registers: &Registers,
+) -> Option<TrapCode> {
     let code = code::find(registers.pc)?;
     // SAFETY: the caller's promise; the guest that runs does not change the stack's place.
     let stack = unsafe { &(*activation.context).stack };
@@ -126,3 +133,6 @@ unsafe fn classify(activation: &Activation, signal: libc::c_int, address: usize,
     let site = sites::decode(sites).find(|site| site.text_offset == offset && site.code != CALL)?;
     TrapCode::from_raw(site.code)
 }
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests;

@@ -97,7 +97,8 @@ impl Slot {
             for (number, range) in plan.accessible.iter().enumerate() {
                 // Host words, guard, stack and what follows are one mapping.
                 let from = if number == 0 { 0 } else { range.start };
-                memory::open(self.at(from), range.end - from).map_err(SlotError::os("make an instance's memory accessible"))?;
+                memory::open(self.at(from), range.end - from)
+                    .map_err(SlotError::os("make an instance's memory accessible"))?;
             }
             for run in &plan.runs {
                 memory::map_file(self.at(run.slot.start), run.slot.len(), artifact.file(), run.file.start)
@@ -171,7 +172,8 @@ impl Slot {
             let rest = if scanned.is_ok() { rest } else { Some(range.start) };
             if let Some(rest) = rest {
                 // SAFETY: the range is accessible memory of the slot, which holds no guard.
-                unsafe { memory::discard(self.at(rest), range.end - rest) }.map_err(SlotError::os("reset an instance"))?;
+                unsafe { memory::discard(self.at(rest), range.end - rest) }
+                    .map_err(SlotError::os("reset an instance"))?;
             }
         }
         Ok(())
@@ -214,11 +216,14 @@ impl Slot {
 
     /// BLAKE3 of every byte that a guest can access, with its place: equal for all fresh slots of an artifact, and only
     /// for them. For tests of [`Self::reset`].
-    #[doc(hidden)]
     pub(crate) fn hash(&mut self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         let plan = &*self.blueprint;
-        let grown = plan.memories.iter().zip(&self.sizes).map(|(memory, size)| memory.start + memory.initial..memory.start + size);
+        let grown = plan
+            .memories
+            .iter()
+            .zip(&self.sizes)
+            .map(|(memory, size)| memory.start + memory.initial..memory.start + size);
         for range in plan.accessible.iter().cloned().chain(grown.filter(|range| !range.is_empty())) {
             hasher.update(&(range.start as u64).to_le_bytes()).update(&(range.len() as u64).to_le_bytes());
             let mut page = [0; 4096];

@@ -174,15 +174,8 @@ impl TestArtifact {
         meta.memories.push(memory(MemoryModel::Checked, 2, SECOND_MEMORY, 16 * WASM_PAGE));
         let text = add_functions(&mut meta);
         let image = (0..3 * PAGE).map(|at| (at / 7) as u8 | 1).collect();
-        let mut artifact = TestArtifact {
-            meta,
-            machine: 62,
-            image,
-            dynamic: vec![],
-            text_flags: 5,
-            meta_type: PT_PRECAST_META,
-            text,
-        };
+        let mut artifact =
+            TestArtifact { meta, machine: 62, image, dynamic: vec![], text_flags: 5, meta_type: PT_PRECAST_META, text };
         artifact.place_runs();
         artifact
     }
@@ -223,7 +216,9 @@ impl TestArtifact {
             let len = range.end - range.start;
             ty.encode(&mut programs);
             flags.encode(&mut programs);
-            [range.start, range.start, range.start, len, len, PAGE].into_iter().for_each(|word| word.encode(&mut programs));
+            [range.start, range.start, range.start, len, len, PAGE]
+                .into_iter()
+                .for_each(|word| word.encode(&mut programs));
         };
         program(1, 4, 0..text_at);
         program(1, self.text_flags, text_at..image_at);
@@ -327,13 +322,17 @@ impl Guest {
 /// # Safety
 /// As [`enter`].
 pub(crate) unsafe fn call(
-    artifact: &Artifact, context: *mut Context, base: *mut u8, name: &str, argument: u64,
+    artifact: &Artifact,
+    context: *mut Context,
+    base: *mut u8,
+    name: &str,
+    argument: u64,
 ) -> Result<u64, Abort> {
     let inner = artifact.inner();
     let row = inner.meta().functions.iter().find(|row| inner.meta().str(row.name) == Some(name)).unwrap();
-    let entry = inner.code(inner.func_type(1).unwrap().0.entry).unwrap();
+    let entry = inner.text().wrapping_add(inner.func_type(1).unwrap().0.entry as usize);
     let mut values = [argument];
     // SAFETY: the caller's promise.
-    unsafe { enter(context, entry, base, inner.code(row.start).unwrap(), values.as_mut_ptr())? };
+    unsafe { enter(context, entry, base, inner.text().wrapping_add(row.start as usize), values.as_mut_ptr())? };
     Ok(values[0])
 }

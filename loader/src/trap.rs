@@ -135,7 +135,8 @@ impl Walk {
     /// The stack is mapped.
     unsafe fn fault(&mut self, registers: &Registers) {
         self.push(registers.pc, Address::Fault);
-        let at_start = code::find(registers.pc).and_then(|code| code.function_at(registers.pc)).is_some_and(|at| at.1 == 0);
+        let at_start =
+            code::find(registers.pc).and_then(|code| code.function_at(registers.pc)).is_some_and(|at| at.1 == 0);
         if at_start {
             // The function has not pushed the frame pointer yet, so that is its caller's.
             // SAFETY: the caller's promise.
@@ -193,7 +194,8 @@ impl Walk {
     /// # Safety
     /// The stack is mapped.
     unsafe fn word(&self, address: usize) -> Option<usize> {
-        let inside = address >= self.stack.start && address.checked_add(8)? <= self.stack.end && address % 8 == 0;
+        let inside =
+            address >= self.stack.start && address.checked_add(8)? <= self.stack.end && address.is_multiple_of(8);
         // SAFETY: the word lies inside the stack, which is mapped and which no reference covers.
         inside.then(|| unsafe { std::ptr::with_exposed_provenance::<usize>(address).read_volatile() })
     }

@@ -50,8 +50,6 @@ fn every_way_of_opening_gives_the_same() {
         // SAFETY: the file is as the test wrote it.
         unsafe { Artifact::open_trusted(&file.0).unwrap() },
     ];
-    let ids: std::collections::HashSet<_> = opened.iter().map(|artifact| artifact.inner().id()).collect();
-    assert_eq!(ids.len(), opened.len());
     for artifact in &opened {
         assert_eq!(artifact.producer(), "the loader's tests");
         assert_eq!(artifact.digest(), opened[0].digest());
@@ -59,10 +57,6 @@ fn every_way_of_opening_gives_the_same() {
         assert_eq!(artifact.sizes().file, bytes.len() as u64);
         assert_eq!(artifact.functions().find(|function| function.name == "increment").unwrap().index, 1);
         assert!(Guest::new(artifact).call("increment", 41).is_ok_and(|value| value == 42));
-        let start = artifact.inner().text();
-        assert_eq!(artifact.inner().text_offset(start.wrapping_add(3)), Some(3));
-        assert_eq!(artifact.inner().text_offset(start.wrapping_sub(1)), None);
-        assert_eq!(artifact.inner().code(u32::MAX), None);
     }
 }
 
@@ -206,7 +200,6 @@ fn malformed_rows_are_left_out_and_never_panic() {
     ];
     parts.meta.functions[0].name = bad;
     let artifact = Artifact::open_bytes(&parts.bytes());
-    // The tables moved the parts behind them only if a page was filled.
     let artifact = artifact.unwrap();
     let types: Vec<_> = artifact.exports().map(|export| export.ty).collect();
     assert!(matches!(types[..], [ExternType::Func(_), ExternType::Memory(_)]), "{types:?}");

@@ -43,14 +43,14 @@ fn reset_makes_every_kind_of_state_fresh() {
     let second = SECOND_MEMORY..SECOND_MEMORY + 2 * WASM_PAGE;
     let ends = [
         stack,
-        BASE - 2 * PAGE - 1,         // the stack's first and last byte
-        BASE - 2 * PAGE,             // the block, zero
-        BASE - PAGE,                 // the block's end, from the image
-        BASE,                        // the memory, from the image
-        BASE + PAGE,                 // the memory, zero
-        BASE + WASM_PAGE - 1,        // its end
+        BASE - 2 * PAGE - 1,  // the stack's first and last byte
+        BASE - 2 * PAGE,      // the block, zero
+        BASE - PAGE,          // the block's end, from the image
+        BASE,                 // the memory, from the image
+        BASE + PAGE,          // the memory, zero
+        BASE + WASM_PAGE - 1, // its end
         second.start,
-        second.start + PAGE,         // from the image
+        second.start + PAGE, // from the image
         second.end - 1,
     ];
     for round in 0..4u8 {
@@ -117,6 +117,7 @@ fn pooled_slots_are_fresh_and_taken_again() {
     assert_ne!(guest.slot.hash(), expected);
     let start = guest.slot.start();
     pool.give_back(guest.slot);
+    assert_eq!(artifact.slot_hashes().unwrap(), (expected, vec![expected]));
     let mut slot = pool.take(artifact.inner()).unwrap();
     assert_eq!((slot.start(), slot.hash()), (start, expected));
     assert_ne!(pool.take(artifact.inner()).unwrap().start(), start);

@@ -37,7 +37,10 @@ pub(crate) unsafe fn install(signal: libc::c_int, handler: Handler) -> io::Resul
 /// # Safety
 /// The arguments are those that the kernel gave to the handler.
 pub(crate) unsafe fn pass_on(
-    previous: Option<&libc::sigaction>, signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void,
+    previous: Option<&libc::sigaction>,
+    signal: libc::c_int,
+    info: *mut libc::siginfo_t,
+    context: *mut c_void,
 ) {
     let handler = previous.map_or(libc::SIG_DFL, |action| action.sa_sigaction);
     // SAFETY: the kernel's siginfo is valid while the handler runs.

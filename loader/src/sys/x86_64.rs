@@ -35,7 +35,11 @@ const _: () = assert!(HOST_SP == 0);
 /// As [`crate::context::enter`], and the guest's stack has room for a return address.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn enter(
-    context: *mut Context, entry: *const u8, base: *mut u8, code: *const u8, values: *mut u64,
+    context: *mut Context,
+    entry: *const u8,
+    base: *mut u8,
+    code: *const u8,
+    values: *mut u64,
 ) -> u32 {
     naked_asm!(
         ".cfi_startproc",

@@ -1,0 +1,263 @@
+//! AArch64: entering guest code, leaving it, and calling the host from it.
+//!
+//! The same as `x86_64.rs`, which explains it, in the convention of AAPCS64: the context is kept in `x19`, the return
+//! address arrives in `x30`, and `d8` to `d15` are preserved too. Nothing is written to the guest's stack.
+//!
+//! # Safety
+//! As in `x86_64.rs`.
+
+use std::arch::naked_asm;
+use std::ffi::c_void;
+use std::mem::offset_of;
+
+use precast_abi::host::FuncImport;
+
+use super::Registers;
+use crate::context::{Context, status};
+
+const HOST_SP: usize = offset_of!(Context, border.host_sp);
+const GUEST_SP: usize = offset_of!(Context, border.guest_sp);
+const GUEST_FP: usize = offset_of!(Context, border.guest_fp);
+const GUEST_PC: usize = offset_of!(Context, border.guest_pc);
+
+// The unwind rule of `trap_exit` is written in bytes.
+const _: () = assert!(HOST_SP == 0);
+
+/// Restores what `enter` saved and returns from it; the stack pointer is at its frame.
+macro_rules! leave {
+    () => {
+        "ldp x19, x20, [sp, #16]
+         ldp x21, x22, [sp, #32]
+         ldp x23, x24, [sp, #48]
+         ldp x25, x26, [sp, #64]
+         ldp x27, x28, [sp, #80]
+         ldp d8, d9, [sp, #96]
+         ldp d10, d11, [sp, #112]
+         ldp d12, d13, [sp, #128]
+         ldp d14, d15, [sp, #144]
+         ldp x29, x30, [sp], #160
+         .cfi_def_cfa sp, 0
+         ret"
+    };
+}
+
+/// Where `enter` saved the callee-saved registers, for unwinders: x19 to x30, d8 to d15.
+macro_rules! saved {
+    () => {
+        ".cfi_offset x29, -160
+         .cfi_offset x30, -152
+         .cfi_offset x19, -144
+         .cfi_offset x20, -136
+         .cfi_offset x21, -128
+         .cfi_offset x22, -120
+         .cfi_offset x23, -112
+         .cfi_offset x24, -104
+         .cfi_offset x25, -96
+         .cfi_offset x26, -88
+         .cfi_offset x27, -80
+         .cfi_offset x28, -72
+         .cfi_offset d8, -64
+         .cfi_offset d9, -56
+         .cfi_offset d10, -48
+         .cfi_offset d11, -40
+         .cfi_offset d12, -32
+         .cfi_offset d13, -24
+         .cfi_offset d14, -16
+         .cfi_offset d15, -8"
+    };
+}
+
+/// Calls `entry(base, code, values)` on the guest's stack; [`status`] says how it ended.
+///
+/// # Safety
+/// As [`crate::context::enter`].
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn enter(
+    context: *mut Context,
+    entry: *const u8,
+    base: *mut u8,
+    code: *const u8,
+    values: *mut u64,
+) -> u32 {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        "stp x29, x30, [sp, #-160]!",
+        "mov x29, sp",
+        "stp x19, x20, [sp, #16]",
+        "stp x21, x22, [sp, #32]",
+        "stp x23, x24, [sp, #48]",
+        "stp x25, x26, [sp, #64]",
+        "stp x27, x28, [sp, #80]",
+        "stp d8, d9, [sp, #96]",
+        "stp d10, d11, [sp, #112]",
+        "stp d12, d13, [sp, #128]",
+        "stp d14, d15, [sp, #144]",
+        ".cfi_def_cfa x29, 160",
+        saved!(),
+        "mov x9, sp",
+        "str x9, [x0, #{host_sp}]",
+        "mov x19, x0",
+        "ldr x9, [x0, #{guest_sp}]",
+        "and x9, x9, #-16",
+        "mov sp, x9",
+        "mov x9, x1",
+        "mov x0, x2",
+        "mov x1, x3",
+        "mov x2, x4",
+        "blr x9",
+        "mov w0, #0",
+        "mov sp, x29",
+        leave!(),
+        ".cfi_endproc",
+        host_sp = const HOST_SP,
+        guest_sp = const GUEST_SP,
+    )
+}
+
+/// Where abandoned guests end: returns from the context's innermost [`enter`]. Expects the context in `x19` and the
+/// status in `w0`.
+#[unsafe(naked)]
+unsafe extern "C" fn trap_exit() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        // CFA = *(x19 + HOST_SP) + 160.
+        ".cfi_escape 0x0f, 0x06, 0x83, 0x00, 0x06, 0x23, 0xa0, 0x01",
+        saved!(),
+        "ldr x9, [x19, #{host_sp}]",
+        "mov sp, x9",
+        ".cfi_def_cfa sp, 160",
+        leave!(),
+        ".cfi_endproc",
+        host_sp = const HOST_SP,
+    )
+}
+
+/// The body of both switches. `x0` to `x7` may hold parameters or results; `x9` to `x12` are ours.
+macro_rules! switch_to_host {
+    ([$($call:literal),*], [$($after:literal),*], $($operands:tt)*) => {
+        std::arch::naked_asm!(
+            ".cfi_startproc",
+            ".cfi_signal_frame",
+            "ldr x9, [x0, #{context}]",
+            "mov x10, sp",
+            ".cfi_def_cfa_register x10",
+            "str x10, [x9, #{guest_sp}]",
+            "str x29, [x9, #{guest_fp}]",
+            "str x30, [x9, #{guest_pc}]",
+            "ldr x11, [x9, #{host_sp}]",
+            "mov sp, x11",
+            // The frame: the guest's frame pointer and return address, x19, and the guest's stack pointer.
+            "stp x29, x30, [sp, #-32]!",
+            "stp x19, x10, [sp, #16]",
+            "mov x29, sp",
+            // CFA = *(x29 + 24); x29 is saved at x29, x30 at x29 + 8, x19 at x29 + 16.
+            ".cfi_escape 0x0f, 0x03, 0x8d, 0x18, 0x06",
+            ".cfi_escape 0x10, 0x1d, 0x02, 0x8d, 0x00",
+            ".cfi_escape 0x10, 0x1e, 0x02, 0x8d, 0x08",
+            ".cfi_escape 0x10, 0x13, 0x02, 0x8d, 0x10",
+            "mov x19, x9",
+            $($call,)*
+            $($after,)*
+            "ldp x19, x10, [sp, #16]",
+            ".cfi_def_cfa x10, 0",
+            ".cfi_same_value x19",
+            "ldp x29, x30, [sp]",
+            ".cfi_same_value x29",
+            ".cfi_same_value x30",
+            "mov sp, x10",
+            "ret",
+            ".cfi_endproc",
+            context = const precast_abi::host::HostWords::CONTEXT,
+            host_sp = const $crate::sys::arch::offsets::HOST_SP,
+            guest_sp = const $crate::sys::arch::offsets::GUEST_SP,
+            guest_fp = const $crate::sys::arch::offsets::GUEST_FP,
+            guest_pc = const $crate::sys::arch::offsets::GUEST_PC,
+            $($operands)*
+        )
+    };
+}
+pub(crate) use switch_to_host;
+
+/// What [`switch_to_host`] needs wherever it is expanded.
+pub(crate) mod offsets {
+    pub(crate) const HOST_SP: usize = super::HOST_SP;
+    pub(crate) const GUEST_SP: usize = super::GUEST_SP;
+    pub(crate) const GUEST_FP: usize = super::GUEST_FP;
+    pub(crate) const GUEST_PC: usize = super::GUEST_PC;
+}
+
+/// What host thunks call, as `extern "C" fn(words, cell, values)` on the guest's stack: calls the cell's
+/// [`FuncImport::HOST_CALL`] with the same arguments on the host's. If that returns a status other than zero, the guest
+/// is abandoned.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn host_switch() {
+    switch_to_host!(
+        ["ldr x9, [x1, #{host_call}]", "blr x9"],
+        ["cbz w0, 1f", "b {abandon}", "1:"],
+        host_call = const FuncImport::HOST_CALL,
+        abandon = sym abandon,
+    )
+}
+
+/// Leaves the guest from the host's side; the context is in `x19`.
+#[unsafe(naked)]
+unsafe extern "C" fn abandon() {
+    naked_asm!("mov w0, #{status}", "b {exit}", status = const status::ABANDONED, exit = sym trap_exit)
+}
+
+/// Defines the stub of a builtin: see `x86_64.rs`. A pair comes back in `x0` and `x1`.
+macro_rules! builtin_stub {
+    ($(#[$meta:meta])* $name:ident => $body:path) => {
+        $(#[$meta])*
+        #[unsafe(naked)]
+        pub(crate) unsafe extern "C" fn $name() {
+            $crate::sys::arch::switch_to_host!(["bl {body}"], [], body = sym $body,)
+        }
+    };
+}
+pub(crate) use builtin_stub;
+
+/// The registers at the moment of a signal.
+///
+/// # Safety
+/// `context` is the third argument of a signal handler.
+pub(crate) unsafe fn registers(context: *mut c_void) -> Registers {
+    // SAFETY: the kernel gives handlers a ucontext_t.
+    let machine = unsafe { &(*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    Registers {
+        pc: machine.pc as usize,
+        sp: machine.sp as usize,
+        fp: machine.regs[29] as usize,
+        link: machine.regs[30] as usize,
+    }
+}
+
+/// Makes the interrupted code go on by returning [`status::TRAPPED`] from the innermost [`enter`] of `guest`.
+///
+/// # Safety
+/// `context` is the third argument of a signal handler that interrupted guest code entered through `guest`.
+pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context) {
+    // SAFETY: the kernel gives handlers a ucontext_t, which nothing else refers to, and restores registers from it.
+    let machine = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext };
+    machine.pc = trap_exit as *const () as u64;
+    machine.regs[19] = guest.addr() as u64;
+    machine.regs[0] = status::TRAPPED.into();
+}
+
+/// Where a function that has run no instruction yet will return to; `_read` reads a word of the guest's stack.
+pub(crate) fn return_address_at_start(registers: &Registers, _read: impl Fn(usize) -> Option<usize>) -> Option<usize> {
+    Some(registers.link)
+}
+
+/// Whether this machine has the feature that `precast_targets` calls `name`.
+pub(crate) fn has_feature(name: &str) -> bool {
+    match name {
+        "lse" => std::arch::is_aarch64_feature_detected!("lse"),
+        "fp16" => std::arch::is_aarch64_feature_detected!("fp16"),
+        "dotprod" => std::arch::is_aarch64_feature_detected!("dotprod"),
+        "i8mm" => std::arch::is_aarch64_feature_detected!("i8mm"),
+        _ => false,
+    }
+}
