@@ -38,14 +38,14 @@ pub(crate) struct HostFunc {
 
 impl HostFunc {
     /// A function whose closure takes and gives values of type `ty`.
-    pub(crate) fn dynamic<T: 'static, F>(ty: FuncType, f: F) -> Self
+    pub(crate) fn dynamic<T, F>(ty: FuncType, f: F) -> Self
     where
         F: Fn(&mut Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), HostError> + Send + Sync + 'static,
     {
         HostFunc::new::<T, _>(ty.clone(), Dynamic { ty, f })
     }
 
-    fn new<T: 'static, C: Closure<T>>(ty: FuncType, closure: C) -> Self {
+    fn new<T, C: Closure<T>>(ty: FuncType, closure: C) -> Self {
         HostFunc { ty, call: border::<T, C>, data: Arc::new(closure) }
     }
 
@@ -80,7 +80,7 @@ trait Closure<T>: Send + Sync + 'static {
 /// `words` and `cell` are the host words of a live instance and a cell in them that was filled in for a `C` (see
 /// `Bindings::new`); the data of the instance's store is a `T`, which nobody else borrows; `values` is as the closure's
 /// type wants.
-unsafe extern "C" fn border<T: 'static, C: Closure<T>>(words: *mut u8, cell: *mut u8, values: *mut u64) -> u32 {
+unsafe extern "C" fn border<T, C: Closure<T>>(words: *mut u8, cell: *mut u8, values: *mut u64) -> u32 {
     // SAFETY: as the caller says.
     let (record, closure) = unsafe {
         let record = words.add(HostWords::INSTANCE as usize).cast::<*mut InstanceRecord>().read();
@@ -126,7 +126,7 @@ struct Dynamic<F> {
     f: F,
 }
 
-impl<T: 'static, F> Closure<T> for Dynamic<F>
+impl<T, F> Closure<T> for Dynamic<F>
 where
     F: Fn(&mut Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), HostError> + Send + Sync + 'static,
 {
@@ -208,7 +208,6 @@ macro_rules! closures {
     ($($n:literal: $($value:ident)*;)*) => { $(
         impl<T, R, Fun, $($value,)*> into::Into<T, ($($value,)*), R> for Fun
         where
-            T: 'static,
             R: HostResults + 'static,
             Fun: Fn(&mut Caller<'_, T> $(, $value)*) -> R + Send + Sync + 'static,
             $($value: WasmTy + 'static,)*
@@ -224,7 +223,6 @@ macro_rules! closures {
 
         impl<T, R, Fun, $($value,)*> Closure<T> for Typed<Fun, ($($value,)*), R>
         where
-            T: 'static,
             R: HostResults + 'static,
             Fun: Fn(&mut Caller<'_, T> $(, $value)*) -> R + Send + Sync + 'static,
             $($value: WasmTy + 'static,)*

@@ -97,7 +97,7 @@ impl<T> std::fmt::Debug for Linker<T> {
     }
 }
 
-impl<T: 'static> Linker<T> {
+impl<T> Linker<T> {
     /// No definitions.
     pub fn new() -> Self {
         Self::default()
@@ -207,7 +207,7 @@ fn kind(ty: &ExternType) -> &'static str {
     kind.name()
 }
 
-fn missing<T: 'static>(module: &str, name: &str, ty: FuncType) -> HostFunc {
+fn missing<T>(module: &str, name: &str, ty: FuncType) -> HostFunc {
     let error = MissingFunction { module: module.into(), name: name.into() };
     HostFunc::dynamic(ty, move |_: &mut Caller<'_, T>, _, _| Err(error.clone().into()))
 }
