@@ -106,14 +106,17 @@ fn scripts_of_the_crate_do_as_expected() {
     let mut write = |folder: &str, name: &str, text: &str| {
         let script = Path::new(folder).join(name);
         let path = root.path().join(&script);
-        // The first of a name is the newest: the specification, then the proposals it was made of.
+        // The first of a name stays.
         if !path.exists() {
             std::fs::create_dir_all(root.path().join(folder)).expect("a folder can be made");
             std::fs::write(path, text).expect("a script can be written");
             scripts.push(script);
         }
     };
-    for script in data::spec(SpecVersion::V3) {
+    // The newest of each name first: the specification, then the proposals it was made of. Except for this one, which
+    // the specification took over later.
+    let newer = data::proposal(MultiMemory).filter(|script| script.name() == "memory_grow.wast");
+    for script in newer.chain(data::spec(SpecVersion::V3)) {
         write("spec/core", script.name(), script.raw());
     }
     let merged = [
