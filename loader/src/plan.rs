@@ -94,6 +94,9 @@ impl Plan {
     /// Decodes and checks.
     pub(crate) fn new(meta: &Meta<'_>) -> Result<Plan, Malformed> {
         let check = Check { layout: meta.header.layout, meta };
+        if meta.header.init != NONE && u64::from(meta.header.init) >= meta.header.text_len {
+            return Err(Malformed("the initialiser is out of range"));
+        }
         let imports = meta.imports.iter().map(|row| check.import(row)).collect::<Result<Box<[_]>, _>>()?;
         let func_imports =
             (0u32..).zip(&imports).filter(|(_, import)| import.kind == ExternKind::Func).map(|(row, _)| row).collect();

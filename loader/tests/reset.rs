@@ -1,0 +1,101 @@
+//! What one instance wrote is gone when the next one gets its slot: every kind of state, as a guest changes it.
+
+mod common;
+
+use common::artifact;
+use precast_loader::{Artifact, Linker};
+
+/// Checks that the slot of an instance that ran `export` is fresh afterwards, and that what it returned is what the
+/// next instance returns too.
+fn leaves_nothing(artifact: &Artifact, export: &str) {
+    let bound = Linker::new().bind(artifact).expect("binds");
+    let mut results = Vec::new();
+    for _ in 0..3 {
+        let mut instance = bound.instantiate(()).expect("instantiates");
+        let func = instance.func_dynamic(export).expect("exported");
+        results.push(format!("{:?}", func.call(&mut instance, &[])));
+        drop(instance);
+        let (fresh, idle) = artifact.slot_hashes().expect("maps");
+        assert_eq!(idle, [fresh], "{export}: one slot, used again, and fresh");
+    }
+    assert_eq!(results[0], results[1]);
+    assert_eq!(results[1], results[2]);
+}
+
+#[test]
+fn every_kind_of_state_is_reset() {
+    let artifact = artifact(
+        r#"(module
+            (memory (export "memory") 2 100)
+            (table $funcs 4 20 funcref) (table $externs 3 9 externref)
+            (global $i (mut i32) (i32.const 5)) (global $v (mut v128) (v128.const i64x2 1 2))
+            (global $f (mut funcref) (ref.func $memory))
+            (data (i32.const 10) "initial") (data $d "passive") (data (i32.const 70000) "second page")
+            (elem (table $funcs) (i32.const 1) func $memory $table) (elem $e func $global $memory)
+
+            (func $memory (export "memory_written") (result i32)
+                (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 0x01010101)))
+                (i64.store (i32.const 131064) (i64.const -1))
+                (memory.fill (i32.const 30000) (i32.const 7) (i32.const 80000))
+                (i32.load (i32.const 8)))
+            (func (export "memory_grown") (result i32)
+                (drop (memory.grow (i32.const 90)))
+                (memory.fill (i32.const 131072) (i32.const 0xee) (i32.const 5898240))
+                (i32.add (memory.size) (i32.load (i32.const 131068))))
+            (func (export "memory_grown_bit_by_bit") (result i32)
+                (loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
+                (i32.store (i32.const 6553596) (i32.const 1))
+                (memory.size))
+            (func $table (export "tables_written") (result i32)
+                (table.set $funcs (i32.const 0) (ref.func $global))
+                (table.set $funcs (i32.const 1) (ref.null func))
+                (table.init $funcs $e (i32.const 2) (i32.const 0) (i32.const 2))
+                (drop (table.grow $funcs (ref.func $memory) (i32.const 11)))
+                (drop (table.grow $externs (ref.null extern) (i32.const 5)))
+                (i32.add (table.size $funcs) (table.size $externs)))
+            (func $global (export "globals_written") (result i32)
+                (global.set $i (i32.mul (global.get $i) (i32.const 3)))
+                (global.set $v (i64x2.splat (i64.const -1)))
+                (global.set $f (ref.null func))
+                (global.get $i))
+            (func (export "segments_dropped") (result i32)
+                (memory.init $d (i32.const 100) (i32.const 0) (i32.const 7))
+                (data.drop $d) (elem.drop $e)
+                (i32.load (i32.const 100)))
+            (func $deep (param i32) (result i32)
+                (if (result i32) (local.get 0)
+                    (then (i32.add (call $deep (i32.sub (local.get 0) (i32.const 1))) (i32.const 1)))
+                    (else (i32.const 0))))
+            (func (export "stack_used") (result i32) (call $deep (i32.const 10000)))
+            (func $endless (export "stack_overflown") (result i32) (i32.add (call $endless) (i32.const 1)))
+            (func (export "trapped") (result i32)
+                (i32.store (i32.const 64) (i32.const 1)) (global.set $i (i32.const 0)) unreachable))"#,
+    );
+    let exports = [
+        "memory_written",
+        "memory_grown",
+        "memory_grown_bit_by_bit",
+        "tables_written",
+        "globals_written",
+        "segments_dropped",
+        "stack_used",
+        "stack_overflown",
+        "trapped",
+    ];
+    exports.into_iter().for_each(|export| leaves_nothing(&artifact, export));
+}
+
+#[test]
+fn a_slot_whose_instantiation_trapped_is_fresh_too() {
+    let artifact = artifact(
+        r#"(module (memory 1) (global $g (mut i32) (i32.const 1))
+            (func $start (i32.store (i32.const 0) (i32.const 1)) (global.set $g (i32.const 9)) unreachable)
+            (start $start))"#,
+    );
+    let bound = Linker::<()>::new().bind(&artifact).expect("binds");
+    for _ in 0..2 {
+        bound.instantiate(()).map(drop).expect_err("traps");
+        let (fresh, idle) = artifact.slot_hashes().expect("maps");
+        assert_eq!(idle, [fresh]);
+    }
+}
