@@ -19,7 +19,7 @@ use crate::sys::{Registers, arch};
 use crate::trap::Trap;
 use crate::{HostError, signal, trap};
 
-/// What the assembly, the signal handler and the host's border share: one for each store, boxed, at an address that
+/// What the assembly, the signal handler and the host's border share: one for each store, at an address that
 /// does not change. [`precast_abi::host::HostWords::CONTEXT`] of every instance in the store points to it.
 #[repr(C)]
 pub(crate) struct Context {
@@ -78,15 +78,15 @@ const MAX_DEPTH: u32 = 200;
 
 impl Context {
     /// A context without a stack: entering it traps.
-    pub(crate) fn new() -> Box<Self> {
-        Box::new(Context {
+    pub(crate) fn new() -> Self {
+        Context {
             border: Border::default(),
             stack: 0..0,
             depth: 0,
             data: ptr::null_mut(),
             store: ptr::null_mut(),
             pending: None,
-        })
+        }
     }
 
     /// Whether the context has a stack.

@@ -293,7 +293,7 @@ pub(crate) type HostCall = extern "C" fn(*mut u8, *mut u8, *mut u64) -> u32;
 impl Guest {
     pub(crate) fn new(artifact: &Artifact) -> Self {
         let slot = artifact.inner().pool.take(artifact.inner()).unwrap();
-        let mut context = Context::new();
+        let mut context = Box::new(Context::new());
         context.set_stack(slot.stack());
         let mut guest = Guest { artifact: artifact.clone(), slot, context };
         let context = (&raw mut *guest.context).addr();

@@ -49,7 +49,7 @@ fn one_backtrace_has_three_guest_frames_and_the_hosts_caller() {
         .expect("gdb is installed");
     let text = String::from_utf8_lossy(&output.stdout);
     let frame = |name: &str| {
-        let is_frame = |line: &&str| line.starts_with('#') && line.contains(name);
+        let is_frame = |line: &&str| line.starts_with('#') && line.contains(&format!(" {name} ("));
         let line = text.lines().find(is_frame).unwrap_or_else(|| panic!("no frame of {name} in:\n{text}"));
         line[1..].split(' ').next().and_then(|number| number.parse::<u32>().ok()).expect("a frame number")
     };
