@@ -72,6 +72,6 @@ pub(crate) unsafe fn enter(
     unsafe {
         let store: *mut StoreInner = (*record).store;
         let (entry, base, code) = ((*record).code(entry), (*record).base, (*record).code(text));
-        context::enter((*store).context.as_ptr(), entry, base, code, cells).map_err(CallError::from_abort)
+        context::enter(&raw mut (*store).context, entry, base, code, cells).map_err(CallError::from_abort)
     }
 }

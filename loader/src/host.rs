@@ -16,7 +16,7 @@ use precast_abi::types::FuncType;
 
 use crate::HostError;
 use crate::call::CallError;
-use crate::context::{Abort, Context};
+use crate::context::Abort;
 use crate::externs::{Extern, Memory};
 use crate::record::InstanceRecord;
 use crate::store::{AsStore, InstanceId, StoreInner, sealed::Sealed};
@@ -99,7 +99,7 @@ unsafe extern "C" fn border<T, C: Closure<T>>(words: *mut u8, cell: *mut u8, val
         Err(payload) => Abort::Panic(payload),
     };
     // SAFETY: the record, its store and the context are alive, and nothing borrows them now.
-    unsafe { (*(*(*record).store).context.as_ptr()).pending = Some(abort) };
+    unsafe { (*(*record).store).context.pending = Some(abort) };
     1
 }
 
@@ -286,10 +286,7 @@ impl<T> Caller<'_, T> {
 
     fn data_ptr(&self) -> *mut T {
         // SAFETY: the record of a running instance, its store and its context are alive.
-        unsafe {
-            let context: *const Context = (*(*self.record.as_ptr()).store).context.as_ptr();
-            (*context).data.cast()
-        }
+        unsafe { (*(*self.record.as_ptr()).store).context.data.cast() }
     }
 }
 

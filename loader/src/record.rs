@@ -69,7 +69,7 @@ pub(crate) unsafe fn instantiate(
     // SAFETY: the store is alive, and the slot is a fresh one that nobody else uses.
     unsafe {
         let index = StoreInner::len(store);
-        let context = (*store).context.as_ptr();
+        let context = &raw mut (*store).context;
         if !(*context).has_stack() {
             (*context).set_stack(slot.stack());
         }
@@ -104,7 +104,7 @@ unsafe fn write_words(words: *mut u8, record: *mut InstanceRecord) {
         let bindings: &Bindings = &*Arc::as_ptr(&(*record).bindings);
         let word = |offset: i32| words.add(offset as usize).cast::<usize>();
         std::ptr::copy_nonoverlapping(bindings.template.as_ptr(), words.cast(), bindings.template.len());
-        word(HostWords::CONTEXT).write((*(*record).store).context.as_ptr().expose_provenance());
+        word(HostWords::CONTEXT).write((&raw mut (*(*record).store).context).expose_provenance());
         word(HostWords::INSTANCE).write(record.expose_provenance());
         let base = (*record).base.expose_provenance();
         for cell in &bindings.own_bases {

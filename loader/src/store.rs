@@ -41,7 +41,7 @@ pub struct InstanceId {
 /// Everything of a store that does not depend on the type of the host's data.
 pub struct StoreInner {
     pub(crate) id: StoreId,
-    pub(crate) context: NonNull<Context>,
+    pub(crate) context: Context,
     /// Instance 0.
     root: Option<InstanceRecord>,
     /// The others. Boxes, owned by this list; raw because compiled code holds their addresses too.
@@ -124,8 +124,6 @@ impl Drop for StoreInner {
             // SAFETY: `push` leaked the box for this list, which gives it up here.
             drop(unsafe { Box::from_raw(record.as_ptr()) });
         }
-        // SAFETY: `Store::new` leaked the box; the instances that point to it run no more.
-        drop(unsafe { Box::from_raw(self.context.as_ptr()) });
     }
 }
 
@@ -151,7 +149,7 @@ impl<T> Store<T> {
     pub fn new(data: T) -> Self {
         let inner = StoreInner {
             id: StoreId::next(),
-            context: NonNull::from(Box::leak(Context::new())),
+            context: Context::new(),
             root: None,
             others: Vec::new(),
             by_base: Vec::new(),
@@ -159,9 +157,9 @@ impl<T> Store<T> {
         };
         let parts = NonNull::from(Box::leak(Box::new(Parts { inner, data })));
         let store = Store { parts, owns: PhantomData };
-        // SAFETY: both allocations were just made and nothing borrows them.
+        // SAFETY: the allocation was just made and nothing borrows it.
         unsafe {
-            let context = (*store.inner().as_ptr()).context.as_ptr();
+            let context = &raw mut (*store.inner().as_ptr()).context;
             (*context).data = (&raw mut (*parts.as_ptr()).data).cast();
             (*context).store = store.inner().as_ptr().cast();
         }

@@ -159,7 +159,7 @@ fn guests_run_on_many_threads_and_move_between_them() {
 fn a_context_without_a_stack_traps() {
     let artifact = TestArtifact::new().open();
     let guest = guest(&artifact);
-    let mut context = Context::new();
+    let mut context = Box::new(Context::new());
     // SAFETY: the context cannot be entered, so nothing runs.
     let result = unsafe { call(&artifact, &raw mut *context, guest.slot.base(), "increment", 1) };
     assert_eq!(trap(result).code(), TrapCode::StackOverflow);
