@@ -97,5 +97,6 @@ fn compile(file: &Path, module: &[u8], options: &Options) -> Result<Vec<u8>, Err
 }
 
 fn open_error(file: &Path, source: OpenError) -> Error {
-    Error::context(format_args!("cannot open `{}`", input::display_name(file)), source)
+    // Its own path may be that of a cache entry, which says nothing to the user.
+    Error::context(format_args!("cannot open `{}`", input::display_name(file)), source.kind)
 }

@@ -3,12 +3,12 @@
 //! Each quantity is a list of samples of which median and 99th percentile are told. A sample costs two readings of the
 //! clock (some 50 ns) more than what it measures; calls that take less than that are timed in batches.
 
-use std::io::{self, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use precast_loader::{Artifact, Bound, Func, Instance, Limits, Policy};
+use precast_loader::{Artifact, Bound, Instance, Linker, Policy};
 use precast_wasi::{Grant, Grants, OutputPipe, Stdin, Stdout, WasiCtx};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
@@ -18,6 +18,8 @@ use crate::artifact::{self, Source};
 use crate::call::{COMMAND, Call};
 use crate::error::Error;
 use crate::guest::{self, Stop};
+use crate::output;
+use crate::repeat::{Repeat, repeat};
 use crate::trap::Backtrace;
 
 /// How long one quantity is sampled, unless that would give fewer than [`MIN_SAMPLES`].
@@ -26,16 +28,22 @@ const MIN_SAMPLES: usize = 3;
 /// How long the steady state may take to settle.
 const WARM_UP: Duration = Duration::from_millis(200);
 const WARM_UP_CYCLES: usize = 100;
-/// A batch of calls takes about this long, so that reading the clock does not count.
-const BATCH: Duration = Duration::from_micros(5);
+/// A batch of calls takes about this many nanoseconds, so that reading the clock does not count.
+const BATCH: u64 = 5000;
+const LARGEST_BATCH: u64 = 1024;
 
 pub(crate) fn run(args: BenchArgs) -> Result<ExitCode, Error> {
     let (artifact, source) = artifact::open(&args.file, &args.cache, &args.codegen)?;
     let (path, _temporary) = file(source)?;
-    let bench = Bench::new(&args, &artifact, path)?;
-    let measured = bench.measure(&artifact)?;
+    let calls = Calls::new(&args, &artifact)?;
+    let samples = args.iterations as usize;
+    // A context is part of a cycle for those that use one only.
+    let measured = match guest::imports_wasi(&artifact) {
+        true => Bench::new(path, samples, calls, guest::wasi_linker(), sink).measure(&artifact)?,
+        false => Bench::new(path, samples, calls, Linker::new(), || Ok(())).measure(&artifact)?,
+    };
     let text = if args.json { format!("{:#}\n", to_json(&measured)) } else { to_text(&measured) };
-    io::stdout().write_all(text.as_bytes()).map_err(Error::stdout)?;
+    output::print(text)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -55,64 +63,80 @@ fn file(source: Source) -> Result<(PathBuf, Option<NamedTempFile>), Error> {
     }
 }
 
-/// What is measured.
-struct Bench {
-    path: PathBuf,
-    /// At most this many samples.
-    samples: usize,
-    /// What to call before a reactor's export.
+/// What to call.
+struct Calls {
+    /// First, in each instance of a reactor.
     initializer: Option<Call>,
-    call: Option<Call>,
+    /// What is measured.
+    main: Option<Call>,
 }
 
-impl Bench {
-    fn new(args: &BenchArgs, artifact: &Artifact, path: PathBuf) -> Result<Self, Error> {
-        let call = match &args.invoke {
+impl Calls {
+    fn new(args: &BenchArgs, artifact: &Artifact) -> Result<Self, Error> {
+        let main = match &args.invoke {
             Some(export) => Some(Call::new(artifact, export, &args.args)?),
             None if !args.args.is_empty() => {
                 return Err(Error::Usage("arguments are for the function that --invoke names".into()));
             }
             None => Call::without_params(artifact, COMMAND),
         };
-        if call.is_none() {
+        if main.is_none() {
             eprintln!("precast: no `{COMMAND}` is exported and no --invoke given: cycles are without a call");
         }
-        let initializer = call.as_ref().and_then(|call| call.initializer(artifact));
-        Ok(Bench { path, samples: args.iterations as usize, initializer, call })
+        let initializer = main.as_ref().and_then(|call| call.initializer(artifact));
+        Ok(Calls { initializer, main })
+    }
+}
+
+/// What is measured. `T` is what the instances' stores hold.
+struct Bench<T> {
+    path: PathBuf,
+    /// At most this many samples.
+    samples: usize,
+    calls: Calls,
+    linker: Linker<T>,
+    /// Makes a store's data, as part of each cycle.
+    data: fn() -> Result<T, Error>,
+}
+
+impl<T: 'static> Bench<T> {
+    fn new(path: PathBuf, samples: usize, calls: Calls, mut linker: Linker<T>, data: fn() -> Result<T, Error>) -> Self {
+        linker.trap_missing_functions();
+        Bench { path, samples, calls, linker, data }
     }
 
     fn measure(&self, artifact: &Artifact) -> Result<[Measured; 4], Error> {
         let opening = self.sample(|| timed(|| open(&self.path)).map(|(time, _)| time))?;
         let first = self.sample(|| {
-            let bound = bind(&open(&self.path)?)?;
+            let bound = guest::bind(&self.linker, &open(&self.path)?)?;
             timed(|| self.cycle(&bound)).map(|(time, ())| time)
         })?;
-        let bound = bind(artifact)?;
+        let bound = guest::bind(&self.linker, artifact)?;
         self.warm_up(&bound)?;
         let cycle = self.sample(|| timed(|| self.cycle(&bound)).map(|(time, ())| time))?;
-        let call = self.calls(&bound)?;
+        let call = self.call_alone(&bound)?;
         Ok([("open_ns", opening), ("first_cycle_ns", first), ("cycle_ns", cycle), ("call_ns", call)])
     }
 
     /// Instantiates, calls and drops.
-    fn cycle(&self, bound: &Bound<WasiCtx>) -> Result<(), Error> {
+    fn cycle(&self, bound: &Bound<T>) -> Result<(), Error> {
         let mut instance = self.instantiate(bound)?;
-        match &self.call {
+        match &self.calls.main {
             Some(call) => completed(guest::call(&mut instance, call)),
             None => Ok(()),
         }
     }
 
-    fn instantiate(&self, bound: &Bound<WasiCtx>) -> Result<Instance<WasiCtx>, Error> {
-        let mut instance = bound.instantiate(sink()?).map_err(|error| failed(error.into()))?;
-        if let Some(initializer) = &self.initializer {
+    fn instantiate(&self, bound: &Bound<T>) -> Result<Instance<T>, Error> {
+        let mut instance = bound.instantiate((self.data)()?).map_err(|error| failed(error.into()))?;
+        if let Some(initializer) = &self.calls.initializer {
             completed(guest::call(&mut instance, initializer))?;
         }
         Ok(instance)
     }
 
     /// Lets slots learn what the guest writes.
-    fn warm_up(&self, bound: &Bound<WasiCtx>) -> Result<(), Error> {
+    fn warm_up(&self, bound: &Bound<T>) -> Result<(), Error> {
         let started = Instant::now();
         for _ in 0..WARM_UP_CYCLES {
             self.cycle(bound)?;
@@ -125,8 +149,8 @@ impl Bench {
 
     /// The call alone. A command runs once in its life, so each call of `_start` has an instance of its own, whose
     /// making is not counted; anything else is called again and again in one instance.
-    fn calls(&self, bound: &Bound<WasiCtx>) -> Result<Vec<u64>, Error> {
-        let Some(call) = &self.call else { return Ok(vec![0]) };
+    fn call_alone(&self, bound: &Bound<T>) -> Result<Vec<u64>, Error> {
+        let Some(call) = &self.calls.main else { return Ok(vec![0]) };
         if call.export == COMMAND {
             return self.sample(|| {
                 let mut instance = self.instantiate(bound)?;
@@ -135,9 +159,14 @@ impl Bench {
         }
         let mut instance = self.instantiate(bound)?;
         let func = guest::function(&instance, call)?;
-        let (once, ()) = timed(|| repeat(1, func, &mut instance, call))?;
-        let batch = (BATCH.as_nanos() as u64 / once.max(1)).clamp(1, 1000);
-        self.sample(|| timed(|| repeat(batch, func, &mut instance, call)).map(|(time, ())| time / batch))
+        let repeat = repeat(&instance, func, &call.params);
+        let mut time = |count| timed(|| times(count, &repeat, &mut instance)).map(|(time, ())| time);
+        let mut batch = 1;
+        // The better of two, since the first call finds everything cold.
+        while batch < LARGEST_BATCH && time(batch)?.min(time(batch)?) < BATCH {
+            batch *= 2;
+        }
+        self.sample(|| Ok(time(batch)? / batch))
     }
 
     /// Takes samples until there are enough or time is up.
@@ -160,19 +189,15 @@ fn timed<X>(work: impl FnOnce() -> Result<X, Error>) -> Result<(u64, X), Error> 
     Ok((u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), made))
 }
 
-fn repeat(times: u64, func: Func, instance: &mut Instance<WasiCtx>, call: &Call) -> Result<(), Error> {
-    for _ in 0..times {
-        completed(func.call(instance, &call.params).map_err(Stop::from))?;
+fn times<T>(count: u64, repeat: &Repeat<T>, instance: &mut Instance<T>) -> Result<(), Error> {
+    for _ in 0..count {
+        completed(repeat(instance).map_err(Stop::from))?;
     }
     Ok(())
 }
 
 fn open(path: &Path) -> Result<Artifact, Error> {
     Artifact::open(path, Policy::Verify).map_err(|error| Error::context("cannot open the artifact", error))
-}
-
-fn bind(artifact: &Artifact) -> Result<Bound<WasiCtx>, Error> {
-    guest::bind(artifact, Limits::default(), true)
 }
 
 /// A world for the guest in which it may tell the time and draw numbers, and nobody listens.

@@ -27,7 +27,8 @@ impl Key {
     /// The key of what compiling `input` with `options` gives.
     pub(crate) fn new(input: &[u8], options: &Options) -> Self {
         // Destructured, so that an option added to the compiler has to be considered here.
-        let Options { arch, features, opt_level, canonicalize_nans, stack_size, verify: _, emit, progress: _ } = options;
+        let Options { arch, features, opt_level, canonicalize_nans, stack_size, verify: _, emit, progress: _ } =
+            options;
         let compiler = format!("{} {}", precast_compiler::VERSION, env!("PRECAST_SOURCE_HASH"));
         let target = format!("{ABI_VERSION} {} {features:x}", arch.triple());
         let options = format!("{opt_level:?} {canonicalize_nans} {stack_size} {emit:?}");
@@ -71,7 +72,8 @@ impl Cache {
     pub(crate) fn store(&self, key: &Key, bytes: &[u8]) -> Option<PathBuf> {
         let path = self.path(key);
         let folder = path.parent().unwrap_or(&self.folder);
-        let stored = DirBuilder::new().recursive(true).mode(0o700).create(folder).and_then(|()| output::replace(&path, bytes));
+        let stored =
+            DirBuilder::new().recursive(true).mode(0o700).create(folder).and_then(|()| output::replace(&path, bytes));
         match stored {
             Ok(()) => Some(path),
             Err(error) => {

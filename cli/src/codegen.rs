@@ -47,9 +47,7 @@ impl CodegenArgs {
     /// Usage, for a target or CPU that is not known.
     pub(crate) fn options(&self, target: Option<&str>) -> Result<Options<'static>, Error> {
         let mut options = Options::default();
-        options
-            .set_target(target, self.cpu.as_deref())
-            .map_err(|error| Error::Usage(error.to_string()))?;
+        options.set_target(target, self.cpu.as_deref()).map_err(|error| Error::Usage(error.to_string()))?;
         options.opt_level = match self.opt_level {
             OptLevel::None => precast_compiler::OptLevel::None,
             OptLevel::Speed => precast_compiler::OptLevel::Speed,

@@ -1,7 +1,7 @@
 //! `precast compile`: a module in, a file out.
 
 use std::fs;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -41,8 +41,7 @@ fn write_output(args: &CompileArgs) -> Result<Value, Error> {
     let module = input::read_module(&args.file)?;
     let (bytes, cached) = compile(args, &module, &options)?;
     if input::is_stdin(&target) {
-        let mut stdout = io::stdout().lock();
-        stdout.write_all(&bytes).and_then(|()| stdout.flush()).map_err(Error::stdout)?;
+        output::print(&bytes)?;
     } else {
         output::write(&target, &bytes).map_err(|error| Error::write(&target, error))?;
     }
@@ -79,7 +78,10 @@ fn output_path(args: &CompileArgs) -> Result<PathBuf, Error> {
             };
             let output = args.file.with_extension(extension);
             if output == args.file {
-                return Err(Error::Usage(format!("`{}` would overwrite itself: name the output with -o", output.display())));
+                return Err(Error::Usage(format!(
+                    "`{}` would overwrite itself: name the output with -o",
+                    output.display()
+                )));
             }
             Ok(output)
         }

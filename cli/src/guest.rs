@@ -1,6 +1,6 @@
 //! A guest with WASI, from binding to what ended it: what `run` and `bench` have in common.
 
-use precast_loader::{Artifact, Bound, CallError, Func, Instance, InstantiateError, Limits, Linker, Trap, Val};
+use precast_loader::{Artifact, Bound, CallError, Func, Instance, InstantiateError, Linker, Trap, Val};
 use precast_wasi::{Exit, WasiCtx, preview1};
 
 use crate::call::Call;
@@ -47,27 +47,31 @@ impl From<InstantiateError> for Stop {
     }
 }
 
-/// Binds WASI, if it is imported, and nothing else; `trap_missing` lets other functions be missing until called.
-pub(crate) fn bind(artifact: &Artifact, limits: Limits, trap_missing: bool) -> Result<Bound<WasiCtx>, Error> {
+/// Whether the artifact imports anything of WASI 0.1.
+pub(crate) fn imports_wasi(artifact: &Artifact) -> bool {
+    artifact.imports().any(|import| import.module == PREVIEW1)
+}
+
+/// A linker with WASI 0.1, over stores that hold its context.
+pub(crate) fn wasi_linker() -> Linker<WasiCtx> {
     let mut linker = Linker::new();
-    if artifact.imports().any(|import| import.module == PREVIEW1) {
-        preview1::add_to_linker(&mut linker, |context: &mut WasiCtx| context);
-    }
-    if trap_missing {
-        linker.trap_missing_functions();
-    }
-    let bound = linker.bind(artifact).map_err(|error| Error::context("cannot bind the imports", error))?;
-    Ok(bound.limits(limits))
+    preview1::add_to_linker(&mut linker, |context: &mut WasiCtx| context);
+    linker
+}
+
+/// Binds the artifact's imports.
+pub(crate) fn bind<T: 'static>(linker: &Linker<T>, artifact: &Artifact) -> Result<Bound<T>, Error> {
+    linker.bind(artifact).map_err(|error| Error::context("cannot bind the imports", error))
 }
 
 /// The function that `call` calls.
-pub(crate) fn function(instance: &Instance<WasiCtx>, call: &Call) -> Result<Func, Error> {
+pub(crate) fn function<T>(instance: &Instance<T>, call: &Call) -> Result<Func, Error> {
     let found = instance.func_dynamic(&call.export);
     found.map_err(|error| Error::context(format_args!("cannot call `{}`", call.export), error))
 }
 
 /// Calls an export of `instance`.
-pub(crate) fn call(instance: &mut Instance<WasiCtx>, call: &Call) -> Result<Vec<Val>, Stop> {
+pub(crate) fn call<T>(instance: &mut Instance<T>, call: &Call) -> Result<Vec<Val>, Stop> {
     let func = function(instance, call)?;
     Ok(func.call(instance, &call.params)?)
 }

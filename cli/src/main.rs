@@ -17,6 +17,7 @@ mod input;
 mod inspect;
 mod output;
 mod progress;
+mod repeat;
 mod run;
 mod size;
 mod trap;

@@ -1,12 +1,20 @@
-//! Writing files: complete or not at all.
+//! Writing: files complete or not at all, and standard output with its failures told apart.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
+use crate::error::Error;
+
 /// Permissions of what we write, before the umask.
 const MODE: u32 = 0o644;
+
+/// Writes `bytes` to standard output, at once.
+pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), Error> {
+    let mut stdout = io::stdout().lock();
+    stdout.write_all(bytes.as_ref()).and_then(|()| stdout.flush()).map_err(Error::stdout)
+}
 
 /// Writes `bytes` to `path`. A regular file is written under a temporary name in the same folder and renamed, so that
 /// nobody sees half of it and whoever has the old one mapped keeps it. Where `path` is something else, such as a device
@@ -27,17 +35,18 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     };
+    // A folder that is not there is told best by the system's own words.
+    fs::metadata(folder)?;
     let mut file = tempfile::Builder::new()
         .prefix(".precast-")
         .permissions(Permissions::from_mode(MODE))
         .tempfile_in(folder)
-        // The folder is what could not be written: the temporary name would only puzzle.
+        // The temporary name in the message would only puzzle.
         .map_err(|error| io::Error::from(error.kind()))?;
     file.write_all(bytes)?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -20,7 +20,9 @@ pub(crate) struct Bar {
 impl Bar {
     /// A bar for `label`, if standard error is a terminal.
     pub(crate) fn on_terminal(label: &str) -> Option<Self> {
-        let bar = || Bar { started: Instant::now(), label: label.to_owned(), bar: OnceLock::new() };
+        // Without its folder, or the bar would not fit on a line.
+        let label = label.rsplit('/').next().unwrap_or(label).to_owned();
+        let bar = || Bar { started: Instant::now(), label, bar: OnceLock::new() };
         std::io::stderr().is_terminal().then(bar)
     }
 

@@ -1,21 +1,19 @@
 //! `precast run`: an artifact, or a module that becomes one, runs as a process would.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Write};
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::process::ExitCode;
 
-use precast_loader::{Artifact, Limits, Val};
+use precast_loader::{Artifact, Limits, Linker, Val};
 use precast_wasi::{Grants, WasiCtx};
 
 use crate::args::RunArgs;
-use crate::artifact;
 use crate::call::{self, COMMAND, Call};
 use crate::error::Error;
 use crate::guest::{self, Stop};
 use crate::trap::Backtrace;
-use crate::values;
+use crate::{artifact, output, values};
 
 /// Exit status after a trap: that of a process killed by SIGABRT, as a shell shows it.
 const TRAP: u8 = 134;
@@ -81,23 +79,29 @@ fn context(grants: Grants, file: &OsStr, args: &[OsString], invoked: bool) -> Re
 
 /// Instantiates and calls; of a reactor, its initialiser first.
 fn execute(artifact: &Artifact, limits: Limits, wasi: WasiCtx, call: &Call) -> Result<Vec<Val>, Stop> {
-    let bound = guest::bind(artifact, limits, false)?;
+    let linker = if guest::imports_wasi(artifact) { guest::wasi_linker() } else { Linker::new() };
+    let bound = guest::bind(&linker, artifact)?.limits(limits);
     // The process ends with the guest: the kernel takes the slot back faster than a reset would make it good as new.
     let mut instance = ManuallyDrop::new(bound.instantiate(wasi)?);
     let results = match call.initializer(artifact) {
         Some(initializer) => guest::call(&mut instance, &initializer).and_then(|_| guest::call(&mut instance, call)),
         None => guest::call(&mut instance, call),
     };
-    let failed = !matches!(results, Ok(_) | Err(Stop::Exit(0)));
-    if failed && let Some(denial) = instance.data().unanswered() {
-        eprintln!("precast: {denial}");
+    // Libraries look for directories before anybody wants one, so this may or may not be why the guest failed.
+    if matches!(results, Err(Stop::Exit(1..)))
+        && let Some(denial) = instance.data().unanswered()
+    {
+        eprintln!(
+            "precast: note: the guest looked for {} in vain; --allow={} would grant it",
+            denial.what, denial.grant
+        );
     }
     results
 }
 
 fn print(results: &[Val]) -> Result<(), Error> {
     let lines: String = results.iter().map(|value| values::show(value) + "\n").collect();
-    io::stdout().write_all(lines.as_bytes()).map_err(Error::stdout)
+    output::print(lines)
 }
 
 /// The guest's status, of which a process can only tell eight bits: what does not fit is a failure, and stays one.

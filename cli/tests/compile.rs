@@ -33,9 +33,12 @@ fn the_output_lies_next_to_the_input() {
 #[test]
 fn each_kind_of_output_has_its_extension() {
     let folder = Folder::with("add.wat", ADD);
-    for (emit, file, start) in
-        [("obj", "add.o", &b"\x7fELF"[..]), ("clif", "add.clif", b""), ("asm", "add.s", b""), ("so", "add.so", b"\x7fELF")]
-    {
+    for (emit, file, start) in [
+        ("obj", "add.o", &b"\x7fELF"[..]),
+        ("clif", "add.clif", b""),
+        ("asm", "add.s", b""),
+        ("so", "add.so", b"\x7fELF"),
+    ] {
         folder.precast(&format!("compile add.wat --emit {emit}")).succeeds();
         let bytes = folder.read(file);
         assert!(bytes.starts_with(start) && !bytes.is_empty(), "{emit}");
@@ -57,7 +60,8 @@ fn standard_streams_are_dashes() {
 #[test]
 fn the_same_input_and_options_give_the_same_bytes() {
     let folder = Folder::with("add.wat", ADD);
-    for (file, options) in [("1.so", "--threads 1"), ("2.so", "--threads 4"), ("3.so", ""), ("4.so", "--cpu x86-64-v2")] {
+    for (file, options) in [("1.so", "--threads 1"), ("2.so", "--threads 4"), ("3.so", ""), ("4.so", "--cpu x86-64-v2")]
+    {
         folder.precast(&format!("compile add.wat -o {file} --target x86_64 {options}")).succeeds();
     }
     let first = folder.read("1.so");
@@ -88,7 +92,9 @@ fn bad_modules_are_refused_with_their_place() {
     folder.precast("compile garbage.wat").fails(1, &["cannot compile `garbage.wat`", "i32.bogus", "1:15"]);
     folder.precast("compile truncated.wasm").fails(1, &["cannot compile `truncated.wasm`", "invalid", "offset 0x"]);
     folder.precast("compile magic.wasm").fails(1, &["cannot compile `magic.wasm`", "invalid"]);
-    folder.precast("compile type.wat").fails(1, &["cannot compile `type.wat`", "type mismatch", "function 0", "offset 0x"]);
+    folder
+        .precast("compile type.wat")
+        .fails(1, &["cannot compile `type.wat`", "type mismatch", "function 0", "offset 0x"]);
     assert_eq!(folder.files(), ["garbage.wat", "magic.wasm", "truncated.wasm", "type.wat"]);
 }
 
@@ -106,7 +112,10 @@ fn json_messages_have_their_keys() {
     };
 
     let invalid = message("type.wat", 1);
-    assert_eq!((&invalid["kind"], &invalid["file"], &invalid["function"]), (&"invalid".into(), &"type.wat".into(), &0.into()));
+    assert_eq!(
+        (&invalid["kind"], &invalid["file"], &invalid["function"]),
+        (&"invalid".into(), &"type.wat".into(), &0.into())
+    );
     assert!(invalid["offset"].is_u64() && invalid["message"].as_str().unwrap().contains("type mismatch"), "{invalid}");
 
     let unsupported = message("gc.wat", 1);

@@ -28,8 +28,21 @@ fn inspect_tells_what_an_artifact_is() {
     folder.precast("compile module.wat --target x86_64").succeeds();
     let outcome = folder.precast("inspect module.so").succeeds();
     for told in [
-        "x86_64-unknown-linux-gnu", "x86-64-v2", "(matches)", "env.log", "(i32, i64)", "env.base", "2..16 pages",
-        "3..9 funcref", "mut i64", "(f64) -> f64", "() -> (i32, v128)", "guarded", ".text", ".precast.meta", "big",
+        "x86_64-unknown-linux-gnu",
+        "x86-64-v2",
+        "(matches)",
+        "env.log",
+        "(i32, i64)",
+        "env.base",
+        "2..16 pages",
+        "3..9 funcref",
+        "mut i64",
+        "(f64) -> f64",
+        "() -> (i32, v128)",
+        "guarded",
+        ".text",
+        ".precast.meta",
+        "big",
     ] {
         assert!(outcome.text().contains(told), "`{told}` is not in:\n{}", outcome.text());
     }
@@ -43,15 +56,35 @@ fn inspect_prints_json_with_stable_keys() {
     let json: Value = serde_json::from_slice(&folder.precast("inspect --json module.so").succeeds().stdout).unwrap();
     let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
     let mut wanted = vec![
-        "file", "bytes", "target", "cpu", "features", "producer", "digest", "digest_matches", "abi_version", "init",
-        "imports", "exports", "memories", "tables", "slot", "image", "parts", "functions",
+        "file",
+        "bytes",
+        "target",
+        "cpu",
+        "features",
+        "producer",
+        "digest",
+        "digest_matches",
+        "abi_version",
+        "init",
+        "imports",
+        "exports",
+        "memories",
+        "tables",
+        "slot",
+        "image",
+        "parts",
+        "functions",
     ];
     wanted.sort_unstable();
     assert_eq!(keys, wanted);
     assert_eq!(json["bytes"], folder.read("module.so").len());
     assert_eq!(json["digest_matches"], true);
-    assert_eq!(json["imports"][0], serde_json::json!({ "module": "env", "name": "log", "kind": "func", "type": "(i32, i64)" }));
-    let exports: Vec<_> = json["exports"].as_array().unwrap().iter().map(|export| export["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        json["imports"][0],
+        serde_json::json!({ "module": "env", "name": "log", "kind": "func", "type": "(i32, i64)" })
+    );
+    let exports: Vec<_> =
+        json["exports"].as_array().unwrap().iter().map(|export| export["name"].as_str().unwrap()).collect();
     assert_eq!(exports, ["big", "count", "many", "memory", "table"]);
     assert_eq!((&json["memories"][0]["min"], &json["memories"][0]["max"]), (&2.into(), &16.into()));
     assert_eq!(json["functions"]["count"], 2);

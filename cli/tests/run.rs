@@ -156,7 +156,8 @@ fn a_trap_has_status_134_and_a_backtrace() {
             (func $start (export "_start") unreachable))"#,
     );
     let outcome = folder.precast("run --invoke div trap.wat 0");
-    let outcome = outcome.fails(134, &["precast: trap: integer divide by zero", "offset 0x", "(function 0", "(function 1"]);
+    let outcome =
+        outcome.fails(134, &["precast: trap: integer divide by zero", "offset 0x", "(function 0", "(function 1"]);
     let backtrace: Vec<_> = outcome.stderr.lines().skip(1).collect();
     assert!(backtrace[0].trim_start().starts_with("0: inner (function 0"), "{backtrace:?}");
     assert!(backtrace[1].trim_start().starts_with("1: outer (function 1"), "{backtrace:?}");

@@ -61,7 +61,8 @@ fn meta_header<'data>(elf: &ElfFile64<'data, LittleEndian>) -> Option<&'data Pro
 }
 
 fn parts(elf: &ElfFile64<'_, LittleEndian>) -> Vec<Part> {
-    let headers: &[<FileHeader64<LittleEndian> as object::read::elf::FileHeader>::ProgramHeader] = elf.elf_program_headers();
+    let headers: &[<FileHeader64<LittleEndian> as object::read::elf::FileHeader>::ProgramHeader] =
+        elf.elf_program_headers();
     let loads: Vec<_> = headers
         .iter()
         .filter(|header| header.p_type(LittleEndian) == PT_LOAD)

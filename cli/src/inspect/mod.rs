@@ -6,7 +6,6 @@ mod report;
 mod text;
 
 use std::fs;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use precast_compiler::Options;
@@ -19,16 +18,17 @@ use crate::artifact::compile_cached;
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::input::{self, Input};
+use crate::output;
 
 pub(crate) fn run(args: InspectArgs) -> Result<ExitCode, Error> {
     let bytes = artifact_bytes(&args)?;
     let file = input::display_name(&args.file);
-    let artifact = ArtifactBytes::parse(&bytes)
-        .map_err(|error| Error::context(format_args!("cannot inspect `{file}`"), error))?;
+    let artifact =
+        ArtifactBytes::parse(&bytes).map_err(|error| Error::context(format_args!("cannot inspect `{file}`"), error))?;
     let intact = artifact.is_intact();
     let report = Report::new(file, bytes.len() as u64, artifact, args.functions);
     let text = if args.json { format!("{:#}\n", to_json(&report)) } else { report.to_string() };
-    io::stdout().write_all(text.as_bytes()).map_err(Error::stdout)?;
+    output::print(text)?;
     Ok(if intact { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 

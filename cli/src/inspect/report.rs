@@ -128,7 +128,9 @@ impl Report {
             file,
             bytes,
             target: arch.map_or_else(|| format!("ELF machine {}", header.machine), |arch| arch.triple().into()),
-            cpu: arch.and_then(|arch| arch.levels().iter().find(|level| level.features == header.features)).map(|l| l.name),
+            cpu: arch
+                .and_then(|arch| arch.levels().iter().find(|level| level.features == header.features))
+                .map(|l| l.name),
             features: feature_names(arch.map_or(&[], Arch::features), header.features),
             producer: text(meta.str(header.producer)),
             digest: header.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
@@ -191,12 +193,12 @@ fn extern_type(meta: &Meta<'_>, kind: u32, index: u32, ty: u32) -> String {
     let index = index as usize;
     let found = match ExternKind::from_raw(kind) {
         Some(ExternKind::Func) => func_type(meta, ty).map(|ty| func_type_name(&ty)),
-        Some(ExternKind::Table) => meta.tables.get(index).map(table).map(|table| {
-            format!("{} {}", limits(table.min, table.max), table.element)
-        }),
-        Some(ExternKind::Memory) => meta.memories.get(index).map(memory).map(|memory| {
-            format!("{} pages", limits(memory.min, memory.max))
-        }),
+        Some(ExternKind::Table) => {
+            meta.tables.get(index).map(table).map(|table| format!("{} {}", limits(table.min, table.max), table.element))
+        }
+        Some(ExternKind::Memory) => {
+            meta.memories.get(index).map(memory).map(|memory| format!("{} pages", limits(memory.min, memory.max)))
+        }
         Some(ExternKind::Global) => meta.globals.get(index).map(global_type),
         None => None,
     };
@@ -286,6 +288,7 @@ fn biggest_functions(meta: &Meta<'_>, count: usize) -> Vec<Function> {
             Some(FunctionKind::HostThunk) => "host thunk",
             Some(FunctionKind::EntryThunk) => "entry thunk",
             Some(FunctionKind::Init) => "initialiser",
+            Some(FunctionKind::Helper) => "helper",
             None => "?",
         },
         index: row.index,

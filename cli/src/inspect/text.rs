@@ -9,32 +9,60 @@ impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         identity(f, self)?;
         let imports = self.imports.iter();
-        section(f, "Imports", imports.map(|row| vec![format!("{}.{}", row.module, row.name), row.kind.clone(), row.ty.clone()]))?;
+        section(
+            f,
+            "Imports",
+            imports.map(|row| vec![format!("{}.{}", row.module, row.name), row.kind.clone(), row.ty.clone()]),
+        )?;
         let exports = self.exports.iter();
         section(f, "Exports", exports.map(|row| vec![row.name.clone(), row.kind.clone(), row.ty.clone()]))?;
-        section(f, "Memories", self.memories.iter().enumerate().map(|(index, memory)| {
-            let pages = format!("{} pages of {}", limits(memory.min, memory.max), display_size(memory.page_size));
-            let place = if memory.imported { "imported".into() } else { format!("{} reserved", display_size(memory.reservation)) };
-            vec![index.to_string(), pages, memory.model.into(), place]
-        }))?;
-        section(f, "Tables", self.tables.iter().enumerate().map(|(index, table)| {
-            let elements = format!("{} {}", limits(table.min, table.max), table.element);
-            let place = if table.imported { "imported".into() } else { format!("room for {}", table.limit) };
-            vec![index.to_string(), elements, place]
-        }))?;
-        section(f, &format!("Slot: {} of addresses", display_size(self.slot_size)), self.slot.iter().map(|region| {
-            vec![region.name.clone(), format!("{:#x}", region.offset), display_size(region.bytes)]
-        }))?;
+        section(
+            f,
+            "Memories",
+            self.memories.iter().enumerate().map(|(index, memory)| {
+                let pages = format!("{} pages of {}", limits(memory.min, memory.max), display_size(memory.page_size));
+                let place = if memory.imported {
+                    "imported".into()
+                } else {
+                    format!("{} reserved", display_size(memory.reservation))
+                };
+                vec![index.to_string(), pages, memory.model.into(), place]
+            }),
+        )?;
+        section(
+            f,
+            "Tables",
+            self.tables.iter().enumerate().map(|(index, table)| {
+                let elements = format!("{} {}", limits(table.min, table.max), table.element);
+                let place = if table.imported { "imported".into() } else { format!("room for {}", table.limit) };
+                vec![index.to_string(), elements, place]
+            }),
+        )?;
+        section(
+            f,
+            &format!("Slot: {} of addresses", display_size(self.slot_size)),
+            self.slot
+                .iter()
+                .map(|region| vec![region.name.clone(), format!("{:#x}", region.offset), display_size(region.bytes)]),
+        )?;
         let image = format!("{} in {} runs", display_size(self.image_bytes), self.image_runs);
-        section(f, &format!("File: {}, image {image}", display_size(self.bytes)), self.parts.iter().map(|part| {
-            let loaded = if part.loaded { "mapped" } else { "" };
-            vec![part.name.clone(), display_size(part.bytes), loaded.into()]
-        }))?;
+        section(
+            f,
+            &format!("File: {}, image {image}", display_size(self.bytes)),
+            self.parts.iter().map(|part| {
+                let loaded = if part.loaded { "mapped" } else { "" };
+                vec![part.name.clone(), display_size(part.bytes), loaded.into()]
+            }),
+        )?;
         let functions = format!("Functions: {}, and {} thunks; the biggest", self.functions, self.thunks);
-        section(f, &functions, self.biggest.iter().map(|function| {
-            let index = format!("{} {}", function.kind, function.index);
-            vec![display_size(function.bytes.into()), index, function.name.clone()]
-        }))
+        section(
+            f,
+            &functions,
+            self.biggest.iter().map(|function| {
+                let index = format!("{} {}", function.kind, function.index);
+                vec![display_size(function.bytes.into()), index, function.name.clone()]
+            }),
+        )
     }
 }
 
