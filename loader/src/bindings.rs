@@ -1,7 +1,7 @@
 //! What all instances of one [`crate::Bound`] share.
 //!
-//! What comes in: an artifact and what the linker found for each import. What goes out: the host words of an instance as a
-//! template in which only three kinds of words are missing: context, record, and the own base in the cells of host
+//! What comes in: an artifact and what the linker found for each import. What goes out: the host words of an instance
+//! as a template in which only three kinds of words are missing: context, record, and the own base in the cells of host
 //! functions. Imports of live instances are the exception: their cells are looked up, and their types checked, when an
 //! instance is made.
 

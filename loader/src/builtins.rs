@@ -1,31 +1,30 @@
 //! Bodies of the functions that compiled code calls in the loader.
 //!
 //! What comes in: the calling instance's host words, and what the guest asked for. What goes out: a number, with which
-//! the caller goes on or traps. The list with its meanings is `precast_builtins::for_each_builtin!`; to add one, add a body of
-//! the same name to [`bodies`].
+//! the caller goes on or traps. The list with its meanings is `precast_builtins::for_each_builtin!`; to add one, add a
+//! body of the same name to [`bodies`].
 //!
 //! # Safety
-//! A body is called by its stub only, on the host's stack, with the words of the live instance that runs, whose thread
-//! has the store for itself. Everything after the words is the guest's, so nothing about it is believed: ranges are checked
-//! in 64 bits before a byte is touched, and there is no panic for lack of an index.
+//! A body is called by its stub only, on the host's stack, with the host words of the live instance that runs, whose
+//! thread has the store for itself. Everything after the words is the guest's, so nothing about it is believed: ranges
+//! are checked in 64 bits before a byte is touched, and there is no panic for lack of an index.
 
 use std::ops::Range;
 
-use precast_abi::host::HostWords;
 use precast_abi::meta::{DataRow, ElementRow};
 use precast_abi::slot::SlotLayout;
 use precast_abi::trap::TrapCode;
 use precast_abi::types::ValType;
 
-use crate::record::InstanceRecord;
 use crate::plan;
+use crate::record::{self, InstanceRecord};
 use crate::references;
 use crate::state::{GlobalState, MemoryState, TableState};
 use crate::store::StoreInner;
 use crate::sys;
 
-/// What [`HostWords::BUILTINS`] of every instance points to, which is the second field: a host thunk finds the
-/// host-call switch in the word before.
+/// What [`precast_abi::host::HostWords::BUILTINS`] of every instance points to, which is the second field: a host thunk
+/// finds the host-call switch in the word before.
 #[repr(C)]
 struct Table {
     host_switch: Stub,
@@ -52,7 +51,7 @@ macro_rules! table {
 }
 precast_builtins::for_each_builtin!(table);
 
-/// The word that [`HostWords::BUILTINS`] holds.
+/// The word that [`precast_abi::host::HostWords::BUILTINS`] holds.
 pub(crate) fn table() -> *const u8 {
     TABLE.stubs.as_ptr().cast()
 }
@@ -103,7 +102,8 @@ mod bodies {
             let to = caller(words).memory(memory)?.range(to, len.into())?;
             let bytes = caller(words).data(segment)?;
             let from = bytes.cast::<u8>().wrapping_add(part(bytes.len(), from, len)?.start);
-            // SAFETY: `range` gives `len` bytes of a live memory and `part` as many of the artifact, which is elsewhere.
+            // SAFETY: `range` gives `len` bytes of a live memory and `part` as many of the artifact, which is
+            // elsewhere.
             unsafe { std::ptr::copy_nonoverlapping(from, to, len as usize) };
             Some(())
         })
@@ -227,7 +227,7 @@ struct Caller(*mut InstanceRecord);
 
 fn caller(words: *mut u8) -> Caller {
     // SAFETY: a stub passes on the words of the running instance.
-    Caller(unsafe { words.add(HostWords::INSTANCE as usize).cast::<*mut InstanceRecord>().read() })
+    Caller(unsafe { record::of_words(words) })
 }
 
 /// All of these give live things only: the caller is alive and with it its store, in which owners live as long.

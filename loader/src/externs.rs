@@ -1,8 +1,8 @@
 //! Handles of what instances export: functions, memories, tables, globals.
 //!
-//! What comes in: a store's identity and an index into it. What goes out: access, through a borrow of the store. Handles are
-//! small and `Copy`, name the instance that owns the thing whoever exported it, and keep nothing alive. Used with
-//! another store than its own, a handle makes calls fail and everything else panic.
+//! What comes in: a store's identity and an index into it. What goes out: access, through a borrow of the store.
+//! Handles are small and `Copy`, name the instance that owns the thing whoever exported it, and keep nothing alive.
+//! Used with another store than its own, a handle makes calls fail and everything else panic.
 
 mod func;
 mod global;

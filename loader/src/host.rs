@@ -1,24 +1,25 @@
 //! Host functions: from a closure to what an import's cell holds.
 //!
-//! What comes in: a Rust closure. What goes out: a [`HostFunc`]: its WebAssembly type, and the two words that a host thunk hands to
-//! the loader's host-call switch, which are a function made for just this closure ([`border`]) and the closure's address.
+//! What comes in: a Rust closure. What goes out: a [`HostFunc`]: its WebAssembly type, and the two words that a host
+//! thunk hands to the loader's host-call switch, which are a function made for just this closure ([`border`]) and the
+//! closure's address.
 //!
 //! At the border the guest's values become Rust values and back; a panic is caught, and it or the error is left in the
 //! store's context while a status tells the switch to abandon the guest. So nothing ever unwinds through guest frames.
 
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
-use precast_abi::host::{FuncImport, HostWords};
+use precast_abi::host::FuncImport;
 use precast_abi::types::FuncType;
 
 use crate::HostError;
 use crate::call::CallError;
 use crate::context::Abort;
 use crate::externs::{Extern, Memory};
-use crate::record::InstanceRecord;
+use crate::record::{self, InstanceRecord};
 use crate::store::{AsStore, InstanceId, StoreInner, sealed::Sealed};
 use crate::typed::border::{At, Values};
 use crate::typed::{WasmResults, WasmTy, for_each_tuple};
@@ -83,9 +84,8 @@ trait Closure<T>: Send + Sync + 'static {
 unsafe extern "C" fn border<T, C: Closure<T>>(words: *mut u8, cell: *mut u8, values: *mut u64) -> u32 {
     // SAFETY: as the caller says.
     let (record, closure) = unsafe {
-        let record = words.add(HostWords::INSTANCE as usize).cast::<*mut InstanceRecord>().read();
-        let closure = cell.add(FuncImport::HOST_DATA as usize).cast::<*const C>().read();
-        (record, &*closure)
+        let closure = cell.add(FuncImport::HOST_DATA as usize).cast::<usize>().read();
+        (record::of_words(words), &*ptr::with_exposed_provenance::<C>(closure))
     };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the words of a live instance point to its record, which is not null.
@@ -156,8 +156,8 @@ where
     }
 }
 
-/// A closure that can be a host function: `Fn(&mut Caller<'_, T>, A, B, …) -> R` with up to 16 values, where `R` is `()`,
-/// a value, a tuple, or a `Result` of one of these and a [`HostError`].
+/// A closure that can be a host function: `Fn(&mut Caller<'_, T>, A, B, …) -> R` with up to 16 values, where `R` is
+/// `()`, a value, a tuple, or a `Result` of one of these and a [`HostError`].
 pub trait IntoHostFunc<T, P, R>: into::Into<T, P, R> {}
 impl<T, P, R, F: into::Into<T, P, R>> IntoHostFunc<T, P, R> for F {}
 

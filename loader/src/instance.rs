@@ -1,7 +1,7 @@
 //! Instances as the host has them: exports by name, and what an instance may cost.
 //!
-//! What comes in: an instance in a store that is its own. What goes out: handles of its exports, and the errors of making
-//! instances. The inside is in `record.rs`.
+//! What comes in: an instance in a store that is its own. What goes out: handles of its exports, and the errors of
+//! making instances. The inside is in `record.rs`.
 
 use std::ops::{Deref, DerefMut};
 use std::ptr::NonNull;
@@ -99,7 +99,8 @@ impl<T> Instance<T> {
         self.store.export(self.id, name)
     }
 
-    /// The exported function called `name`, to be called with parameters `P` and results `R`: values, or tuples of them.
+    /// The exported function called `name`, to be called with parameters `P` and results `R`: values, or tuples of
+    /// them.
     ///
     /// # Errors
     /// There is no such function, or it has another type.

@@ -1,8 +1,8 @@
 //! What binding decodes from an artifact's meta tables, checked, so that instantiating and builtins only index.
 //!
 //! What comes in: the tables, in which nothing but their bounds is known to be right (see `Artifact::open_trusted`).
-//! What goes out: rows whose offsets lie in the slot and whose indices lie in their tables. Segments, functions and types are
-//! many and seldom asked for; they are decoded, and checked, at each use.
+//! What goes out: rows whose offsets lie in the slot and whose indices lie in their tables. Segments, functions and
+//! types are many and seldom asked for; they are decoded, and checked, at each use.
 
 use precast_abi::host;
 use precast_abi::meta::{ExternKind, GlobalRow, ImportRow, MemoryModel, MemoryRow, Meta, NO_MAXIMUM, NONE, TableRow};

@@ -1,15 +1,16 @@
 //! Instances as their store has them: an artifact's code running in a slot.
 //!
 //! What comes in: [`Bindings`] and limits. What goes out: an [`InstanceRecord`] in a store, with the host words of its
-//! slot filled in and its initialiser run. Instantiating copies the template of host words that binding made and patches
-//! what belongs to the instance; only imports of other live instances are checked and looked up here, since their sizes
-//! change.
+//! slot filled in and its initialiser run. Instantiating copies the template of host words that binding made and
+//! patches what belongs to the instance; only imports of other live instances are checked and looked up here, since
+//! their sizes change.
 //!
 //! # Safety
 //! A record does not move once it is in its store, because the slot's host words point to it. Everything but its slot
 //! is constant from then on.
 
 use std::mem::ManuallyDrop;
+use std::ptr;
 use std::sync::Arc;
 
 use precast_abi::funcref::FOREIGN_TYPE;
@@ -87,10 +88,20 @@ pub(crate) unsafe fn instantiate(
         write_words(words, record);
         match artifact.meta().header.init {
             NONE => {}
-            init => call::enter(record, init, init, std::ptr::null_mut())?,
+            init => call::enter(record, init, init, ptr::null_mut())?,
         }
         Ok(index)
     }
+}
+
+/// The record that host words name.
+///
+/// # Safety
+/// `words` are those of a live instance.
+#[inline]
+pub(crate) unsafe fn of_words(words: *const u8) -> *mut InstanceRecord {
+    // SAFETY: the caller says that the words are there; `write_words` exposed the address.
+    ptr::with_exposed_provenance_mut(unsafe { words.add(HostWords::INSTANCE as usize).cast::<usize>().read() })
 }
 
 /// Fills in the host words and import cells.
@@ -103,7 +114,7 @@ unsafe fn write_words(words: *mut u8, record: *mut InstanceRecord) {
     unsafe {
         let bindings: &Bindings = &*Arc::as_ptr(&(*record).bindings);
         let word = |offset: i32| words.add(offset as usize).cast::<usize>();
-        std::ptr::copy_nonoverlapping(bindings.template.as_ptr(), words.cast(), bindings.template.len());
+        ptr::copy_nonoverlapping(bindings.template.as_ptr(), words.cast(), bindings.template.len());
         word(HostWords::CONTEXT).write((&raw mut (*(*record).store).context).expose_provenance());
         word(HostWords::INSTANCE).write(record.expose_provenance());
         let base = (*record).base.expose_provenance();

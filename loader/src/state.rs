@@ -8,8 +8,8 @@
 //! their store. Guest-visible bytes are only ever touched through raw pointers, since compiled code may change them
 //! whenever it runs, and no reference to a record outlives a statement.
 
-use crate::record::InstanceRecord;
 use crate::plan;
+use crate::record::InstanceRecord;
 use crate::store::StoreInner;
 
 /// A memory, table or global of a store: the instance that owns it, and its index there.

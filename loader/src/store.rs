@@ -4,14 +4,16 @@
 //! handles that only mean something together with their store.
 //!
 //! A store is one allocation with an address that never changes: host words, the context and every record point to it.
-//! A store with one instance, by far the commonest, has that instance's record inside, so that making it allocates once.
+//! A store with one instance, by far the commonest, has that instance's record inside, so that making it allocates
+//! once.
 //!
 //! # Safety
-//! All access goes through the raw pointer that [`Store`] owns. Whoever may use the store has a borrow of it ([`AsStore`]),
-//! and guest code runs only within a `&mut` borrow; so at any time one thread works on it. Borrows of single fields
-//! end within a statement or two, and none is held while guest or host functions run.
+//! All access goes through the raw pointer that [`Store`] owns. Whoever may use the store has a borrow of it
+//! ([`AsStore`]), and guest code runs only within a `&mut` borrow; so at any time one thread works on it. Borrows of
+//! single fields end within a statement or two, and none is held while guest or host functions run.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,8 +44,10 @@ pub struct InstanceId {
 pub struct StoreInner {
     pub(crate) id: StoreId,
     pub(crate) context: Context,
-    /// Instance 0.
-    root: Option<InstanceRecord>,
+    /// How many instances there are.
+    len: u32,
+    /// Instance 0, if there is one.
+    root: MaybeUninit<InstanceRecord>,
     /// The others. Boxes, owned by this list; raw because compiled code holds their addresses too.
     others: Vec<NonNull<InstanceRecord>>,
     /// Bases of the others with their indices, sorted.
@@ -58,15 +62,15 @@ impl StoreInner {
     /// `store` is alive.
     #[inline]
     pub(crate) unsafe fn record(store: *mut StoreInner, index: u32) -> Option<*mut InstanceRecord> {
-        // SAFETY: the store is alive, each borrow is of one field and ends with the statement.
+        // SAFETY: the store is alive; `root` holds a record once there is an instance; the borrow of one field ends
+        // with the block. No reference to a record is made, so that pointers to it stay good.
         unsafe {
-            match index.checked_sub(1) {
-                None => (*store).root.as_mut().map(|record| record as *mut InstanceRecord),
-                Some(other) => {
-                    let others = &(*store).others;
-                    others.get(other as usize).map(|record| record.as_ptr())
-                }
+            if index >= (*store).len {
+                return None;
             }
+            let Some(other) = index.checked_sub(1) else { return Some((&raw mut (*store).root).cast()) };
+            let others = &(*store).others;
+            others.get(other as usize).map(|record| record.as_ptr())
         }
     }
 
@@ -77,8 +81,8 @@ impl StoreInner {
     pub(crate) unsafe fn record_at(store: *mut StoreInner, base: usize) -> Option<*mut InstanceRecord> {
         // SAFETY: the store is alive, each borrow is of one field and ends with the statement.
         unsafe {
-            if (*store).root.as_ref().is_some_and(|root| root.base.addr() == base) {
-                return Self::record(store, 0);
+            if let Some(root) = Self::record(store, 0).filter(|root| (**root).base.addr() == base) {
+                return Some(root);
             }
             let by_base = &(*store).by_base;
             let at = by_base.binary_search_by_key(&base, |(base, _)| *base).ok()?;
@@ -92,8 +96,8 @@ impl StoreInner {
     /// # Safety
     /// `store` is alive.
     pub(crate) unsafe fn len(store: *mut StoreInner) -> u32 {
-        // SAFETY: the store is alive, each borrow is of one field and ends with the statement.
-        unsafe { u32::from((*store).root.is_some()) + (*store).others.len() as u32 }
+        // SAFETY: the store is alive.
+        unsafe { (*store).len }
     }
 
     /// Adds an instance, made for index [`Self::len`].
@@ -101,12 +105,14 @@ impl StoreInner {
     /// # Safety
     /// `store` is alive.
     pub(crate) unsafe fn push(store: *mut StoreInner, record: InstanceRecord) -> *mut InstanceRecord {
-        // SAFETY: the store is alive.
-        debug_assert_eq!(unsafe { Self::len(store) }, record.index);
         // SAFETY: the store is alive, each borrow is of one field and ends with the statement.
         unsafe {
-            if (*store).root.is_none() {
-                return (*store).root.insert(record);
+            debug_assert_eq!((*store).len, record.index);
+            (*store).len += 1;
+            if record.index == 0 {
+                let root = (&raw mut (*store).root).cast::<InstanceRecord>();
+                root.write(record);
+                return root;
             }
             let entry = (record.base.addr(), record.index);
             let record = NonNull::from(Box::leak(Box::new(record)));
@@ -120,6 +126,10 @@ impl StoreInner {
 
 impl Drop for StoreInner {
     fn drop(&mut self) {
+        if self.len > 0 {
+            // SAFETY: `root` holds a record once there is an instance, and nobody uses it after this.
+            unsafe { self.root.assume_init_drop() };
+        }
         for record in self.others.drain(..) {
             // SAFETY: `push` leaked the box for this list, which gives it up here.
             drop(unsafe { Box::from_raw(record.as_ptr()) });
@@ -150,7 +160,8 @@ impl<T> Store<T> {
         let inner = StoreInner {
             id: StoreId::next(),
             context: Context::new(),
-            root: None,
+            len: 0,
+            root: MaybeUninit::uninit(),
             others: Vec::new(),
             by_base: Vec::new(),
             references: References::default(),

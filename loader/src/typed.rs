@@ -1,7 +1,8 @@
 //! Values of Rust types at the border between host and guest.
 //!
-//! What comes in: Rust values. What goes out: 8-byte cells (two for a v128), one after the other, which is how entry and
-//! host thunks have parameters and results. [`WasmTy`] is one value, [`WasmParams`] and [`WasmResults`] are lists of them.
+//! What comes in: Rust values. What goes out: 8-byte cells (two for a v128), one after the other, which is how entry
+//! and host thunks have parameters and results. [`WasmTy`] is one value, [`WasmParams`] and [`WasmResults`] are lists
+//! of them.
 //!
 //! To add a type of value: a line in `numbers!`, or an implementation of [`WasmTy`] like that of references.
 
@@ -180,7 +181,7 @@ macro_rules! tuples {
             const TYPES: &'static [ValType] = &[$($value::TYPE),*];
             type Cells = [u64; 2 * $n];
             #[inline]
-            #[allow(unused_variables, unused_mut, unused_assignments, clippy::unused_unit, reason = "of the unit tuple")]
+            #[allow(unused_variables, unused_mut, unused_assignments, clippy::unused_unit, reason = "the unit tuple")]
             unsafe fn load(cells: *const u64, at: At) -> Self {
                 let mut cells = cells;
                 ($({
@@ -282,8 +283,8 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
     #[inline]
     pub fn call(&self, store: &mut impl AsStore, params: P) -> Result<R, CallError> {
         let store = store.inner().as_ptr();
-        // SAFETY: the store is borrowed exclusively, so it is alive and ours; a function with the store's identity is one
-        // of its functions, whose type `Func::typed` compared with `P` and `R`; `Cells` has room for both.
+        // SAFETY: the store is borrowed exclusively, so it is alive and ours; a function with the store's identity is
+        // one of its functions, whose type `Func::typed` compared with `P` and `R`; `Cells` has room for both.
         unsafe {
             if self.func.store != (*store).id {
                 return Err(ForeignStore.into());

@@ -1,7 +1,7 @@
 //! Values as the dynamic interface has them.
 //!
-//! What comes in: the 8-byte cells in which host and guest exchange values (v128 takes two). What goes out: [`Val`], and
-//! back. References are cells whose meaning depends on the instance they are in, so both directions name it.
+//! What comes in: the 8-byte cells in which host and guest exchange values (v128 takes two). What goes out: [`Val`],
+//! and back. References are cells whose meaning depends on the instance they are in, so both directions name it.
 
 use std::any::Any;
 use std::fmt;

@@ -212,7 +212,8 @@ fn references_pass_through_calls() {
 #[test]
 fn instances_move_between_threads() {
     let bound = bind::<Vec<i32>>(
-        r#"(module (import "h" "push" (func $push (param i32))) (func (export "run") (param i32) (call $push (local.get 0))
+        r#"(module (import "h" "push" (func $push (param i32)))
+            (func (export "run") (param i32) (call $push (local.get 0))
             (if (i32.eqz (local.get 0)) (then (unreachable)))))"#,
         |linker| {
             linker.func("h", "push", |caller: &mut precast_loader::Caller<'_, Vec<i32>>, x: i32| {

@@ -14,7 +14,8 @@ use precast_loader::{
 fn values_of_every_type_cross_the_border() {
     let bound = bind::<()>(
         r#"(module
-            (import "h" "mix" (func $mix (param i32 i64 f32 f64 v128 externref) (result externref v128 f64 f32 i64 i32)))
+            (import "h" "mix"
+                (func $mix (param i32 i64 f32 f64 v128 externref) (result externref v128 f64 f32 i64 i32)))
             (func (export "run") (param i32 i64 f32 f64 v128 externref) (result externref v128 f64 f32 i64 i32)
                 (call $mix (local.get 0) (local.get 1) (local.get 2) (local.get 3) (local.get 4) (local.get 5))))"#,
         |linker| {
@@ -289,7 +290,8 @@ fn a_function_reference_can_be_called_by_the_host() {
 #[test]
 fn start_functions_may_call_the_host_and_fail() {
     let module = artifact(
-        r#"(module (import "h" "start" (func $start (param i32))) (func $init (call $start (i32.const 7))) (start $init))"#,
+        r#"(module (import "h" "start" (func $start (param i32)))
+            (func $init (call $start (i32.const 7))) (start $init))"#,
     );
     let mut linker = Linker::<i32>::new();
     linker.func("h", "start", |caller: &mut Caller<'_, i32>, x: i32| -> Result<(), HostError> {

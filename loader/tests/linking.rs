@@ -61,7 +61,8 @@ fn functions_run_in_their_own_instance() {
     let counter = world.add(
         "counter",
         r#"(module (global $n (mut i32) (i32.const 0))
-            (func (export "next") (result i32) (global.set $n (i32.add (global.get $n) (i32.const 1))) (global.get $n)))"#,
+            (func (export "next") (result i32)
+                (global.set $n (i32.add (global.get $n) (i32.const 1))) (global.get $n)))"#,
     );
     let wat = r#"(module (import "counter" "next" (func $next (result i32)))
         (global $n (mut i32) (i32.const 100))
@@ -183,7 +184,8 @@ fn globals_are_shared() {
             (func $mine (result i32) (i32.const 43)) (elem declare func $mine)
             (table 1 funcref)
             (func (export "add") (global.set $n (i64.add (global.get $n) (i64.const 1))))
-            (func (export "vector") (result v128) (global.set $v (i64x2.add (global.get $v) (global.get $v))) (global.get $v))
+            (func (export "vector") (result v128)
+                (global.set $v (i64x2.add (global.get $v) (global.get $v))) (global.get $v))
             (func (export "call") (result i32) (table.set (i32.const 0) (global.get $func))
                 (call_indirect (result i32) (i32.const 0)))
             (func (export "give") (global.set $func (ref.func $mine)))
@@ -357,8 +359,10 @@ fn what_does_not_match_is_refused() {
     let mut world = World::new();
     world.add(
         "a",
-        r#"(module (func (export "f") (param i32)) (table (export "t") 2 5 funcref) (table (export "unbounded") 2 funcref)
-            (memory (export "m") 1 4) (global (export "g") i32 (i32.const 1)) (global (export "mut") (mut i32) (i32.const 1))
+        r#"(module (func (export "f") (param i32)) (table (export "t") 2 5 funcref)
+            (table (export "unbounded") 2 funcref)
+            (memory (export "m") 1 4) (global (export "g") i32 (i32.const 1))
+            (global (export "mut") (mut i32) (i32.const 1))
             (table (export "e") 2 5 externref))"#,
     );
     for (name, ty) in [

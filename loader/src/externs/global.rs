@@ -48,7 +48,8 @@ impl Global {
     /// Its value.
     pub fn get(&self, store: &impl AsStore) -> Val {
         let state = self.state(store);
-        // SAFETY: the store is borrowed, so the owner is alive; binding checked that the value's cells are in the block.
+        // SAFETY: the store is borrowed, so the owner is alive; binding checked that the value's cells are in the
+        // block.
         unsafe { Val::load(state.row.ty, state.cell(), state.owner) }
     }
 
