@@ -127,6 +127,7 @@ pub fn translate_symbol(
         Symbol::HostThunk(import) => translate::host_thunk(program, isa, import, scratch),
         Symbol::EntryThunk(ty) => translate::entry_thunk(program, isa, ty, scratch),
         Symbol::Init => translate::init(program, isa, scratch),
+        Symbol::Helper(helper) => translate::helper(program, isa, helper, scratch),
         Symbol::TextStart => Err(Error::internal("translate", "the start of the text is no function")),
     }
 }

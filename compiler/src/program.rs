@@ -41,6 +41,8 @@ pub enum Symbol {
     EntryThunk(TypeId),
     /// The initialiser.
     Init,
+    /// Code that functions share.
+    Helper(Helper),
     /// The start of the text.
     TextStart,
 }
@@ -55,6 +57,7 @@ impl Symbol {
             Symbol::EntryThunk(ty) => (3, ty.as_u32()),
             Symbol::Init => (4, 0),
             Symbol::TextStart => (5, 0),
+            Symbol::Helper(helper) => (6, helper as u32),
         };
         UserExternalName { namespace, index }
     }
@@ -71,9 +74,26 @@ impl Symbol {
             3 => Symbol::EntryThunk(TypeId::from_u32(name.index)),
             4 => Symbol::Init,
             5 => Symbol::TextStart,
+            6 => Symbol::Helper(Helper::ALL[name.index as usize]),
             other => unreachable!("external name in namespace {other}"),
         }
     }
+}
+
+/// Code that functions share, called with the `tail` convention as `(base, i32, i32, i32) -> i32`. Parameters and
+/// result are those of the builtin of the same name, without the memories: it is always the first one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(u32)]
+pub enum Helper {
+    /// `memory.copy` of a few bytes; asks the builtin for more.
+    MemoryCopy,
+    /// `memory.fill` of a few bytes; asks the builtin for more.
+    MemoryFill,
+}
+
+impl Helper {
+    /// Every helper.
+    pub const ALL: [Helper; 2] = [Helper::MemoryCopy, Helper::MemoryFill];
 }
 
 /// What a function index of a module refers to.
@@ -413,6 +433,8 @@ pub struct Program<'a> {
     pub init: Vec<InitStep>,
     /// Whether a function reference of another instance can come in, so that indirect calls must tell it apart.
     pub foreign_funcrefs: bool,
+    /// The helpers in the text.
+    pub helpers: Vec<Helper>,
 }
 
 impl Program<'_> {
@@ -423,7 +445,8 @@ impl Program<'_> {
         let hosts = self.func_imports.keys().map(Symbol::HostThunk);
         let entries = self.entry_types.iter().copied().map(Symbol::EntryThunk);
         let init = (!self.init.is_empty()).then_some(Symbol::Init);
-        functions.chain(stubs).chain(hosts).chain(entries).chain(init).collect()
+        let helpers = self.helpers.iter().copied().map(Symbol::Helper);
+        functions.chain(stubs).chain(hosts).chain(entries).chain(init).chain(helpers).collect()
     }
 
     /// Where the input has the code of a symbol, as far as it has.
@@ -452,6 +475,8 @@ impl Program<'_> {
             Symbol::HostThunk(index) => import("host", index),
             Symbol::EntryThunk(ty) => format!("precast.entry.{}", ty.as_u32()),
             Symbol::Init => "precast.init".into(),
+            Symbol::Helper(Helper::MemoryCopy) => "precast.memory_copy".into(),
+            Symbol::Helper(Helper::MemoryFill) => "precast.memory_fill".into(),
             Symbol::TextStart => "precast.text".into(),
         }
     }

@@ -11,8 +11,8 @@ use crate::constant::evaluate;
 use crate::layout::{self, Block, HostArea};
 use crate::module::{ElementMode, Module};
 use crate::program::{
-    Const, ConstExpr, ConstOp, DefinedFunc, Env, Export, Folded, FuncDef, FuncImport, FuncPlace, Global, GlobalPlace, Import,
-    ImportedFunc, InitStep, Memory, MemoryPlace, Program, SegmentPlace, Table, TablePlace, TypeId,
+    Const, ConstExpr, ConstOp, DefinedFunc, Env, Export, Folded, FuncDef, FuncImport, FuncPlace, Global, GlobalPlace, Helper,
+    Import, ImportedFunc, InitStep, Memory, MemoryPlace, Program, SegmentPlace, Table, TablePlace, TypeId,
 };
 use crate::{Error, Options};
 
@@ -53,6 +53,7 @@ pub(crate) fn resolve<'a>(module: &'a Module<'a>, options: &Options<'_>) -> Resu
         folded: folding.folded,
         init: folding.init,
         foreign_funcrefs: foreign_funcrefs(module),
+        helpers: helpers(module),
     };
     place_imports(&mut program);
     place_funcs(&mut program, &type_ids);
@@ -237,6 +238,18 @@ fn foreign_funcrefs(module: &Module<'_>) -> bool {
     };
     module.imports.iter().any(|import| crosses(import.kind, import.index))
         || module.exports.iter().any(|export| crosses(export.kind, export.index))
+}
+
+/// The helpers that function bodies seem to use: those whose opcode's bytes occur in one. An opcode may be written in
+/// more bytes than it needs; such code does without the helper.
+fn helpers(module: &Module<'_>) -> Vec<Helper> {
+    let occurs = |opcode: [u8; 2]| module.bodies.iter().any(|body| body.body.as_bytes().windows(2).any(|at| at == opcode));
+    let used = |helper: &Helper| match helper {
+        Helper::MemoryCopy => occurs([0xfc, 10]),
+        Helper::MemoryFill => occurs([0xfc, 11]),
+    };
+    let all = if module.memories.is_empty() { [].as_slice() } else { &Helper::ALL };
+    all.iter().copied().filter(used).collect()
 }
 
 /// What is known of the initial state, and what is left for the initialiser.

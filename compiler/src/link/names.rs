@@ -44,6 +44,7 @@ fn kind(program: &Program<'_>, symbol: Symbol) -> Option<(FunctionKind, u32)> {
         Symbol::HostThunk(func) => (FunctionKind::HostThunk, program.func_imports[func].row),
         Symbol::EntryThunk(ty) => (FunctionKind::EntryThunk, ty.as_u32()),
         Symbol::Init => (FunctionKind::Init, 0),
+        Symbol::Helper(helper) => (FunctionKind::Helper, helper as u32),
         Symbol::TextStart => return None,
     })
 }

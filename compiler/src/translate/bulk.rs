@@ -1,4 +1,5 @@
-//! Bulk operations on memories and tables: all of it is the loader's work, except for dropping segments.
+//! Bulk operations on memories and tables: the loader's work, except for dropping segments and for what the helpers
+//! do.
 
 use cranelift_codegen::ir::{InstBuilder, Value};
 use precast_abi::trap::TrapCode;
@@ -6,7 +7,7 @@ use precast_builtins::Builtin;
 use wasmparser::Operator;
 
 use super::translator::{FuncTranslator, Region, trap_code};
-use crate::program::SegmentPlace;
+use crate::program::{Helper, SegmentPlace};
 
 /// Translates the operator if it is one of this family.
 pub(super) fn operator(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
@@ -27,24 +28,47 @@ pub(super) fn operator(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 impl FuncTranslator<'_> {
     fn memory_fill(&mut self, memory: u32) {
         let (to, value, len) = self.pop3();
-        let memory = self.memory_row(memory);
-        let (to, len) = (self.to_i64(to), self.to_i64(len));
-        self.call_checked(Builtin::memory_fill, &[memory, to, value, len], TrapCode::MemoryOutOfBounds);
+        let failed = if memory == 0 && self.has_helper(Helper::MemoryFill) {
+            self.call_helper(Helper::MemoryFill, [to, value, len])
+        } else {
+            self.fill_by_builtin(memory, to, value, len)
+        };
+        self.ins().trapnz(failed, trap_code(TrapCode::MemoryOutOfBounds));
     }
 
     fn memory_copy(&mut self, to_memory: u32, from_memory: u32) {
         let (to, from, len) = self.pop3();
+        let failed = if (to_memory, from_memory) == (0, 0) && self.has_helper(Helper::MemoryCopy) {
+            self.call_helper(Helper::MemoryCopy, [to, from, len])
+        } else {
+            self.copy_by_builtin(to_memory, from_memory, to, from, len)
+        };
+        self.ins().trapnz(failed, trap_code(TrapCode::MemoryOutOfBounds));
+    }
+
+    fn has_helper(&self, helper: Helper) -> bool {
+        self.program.helpers.contains(&helper)
+    }
+
+    /// Fills by the builtin; returns other than zero if that is out of bounds.
+    pub(super) fn fill_by_builtin(&mut self, memory: u32, to: Value, value: Value, len: Value) -> Value {
+        let memory = self.memory_row(memory);
+        let (to, len) = (self.extend(to), self.extend(len));
+        self.call_builtin(Builtin::memory_fill, &[memory, to, value, len])[0]
+    }
+
+    /// Copies by the builtin; returns other than zero if that is out of bounds.
+    pub(super) fn copy_by_builtin(&mut self, to_memory: u32, from_memory: u32, to: Value, from: Value, len: Value) -> Value {
         let (to_memory, from_memory) = (self.memory_row(to_memory), self.memory_row(from_memory));
-        let (to, from, len) = (self.to_i64(to), self.to_i64(from), self.to_i64(len));
-        let arguments = [to_memory, from_memory, to, from, len];
-        self.call_checked(Builtin::memory_copy, &arguments, TrapCode::MemoryOutOfBounds);
+        let (to, from, len) = (self.extend(to), self.extend(from), self.extend(len));
+        self.call_builtin(Builtin::memory_copy, &[to_memory, from_memory, to, from, len])[0]
     }
 
     /// Pops offset in the memory, offset in the segment and length.
     pub(super) fn memory_init(&mut self, memory: u32, segment: u32) {
         let (to, from, len) = self.pop3();
         let (memory, segment) = (self.memory_row(memory), self.i32(self.env.data[segment as usize].row));
-        let to = self.to_i64(to);
+        let to = self.extend(to);
         let arguments = [memory, segment, to, from, len];
         self.call_checked(Builtin::memory_init, &arguments, TrapCode::MemoryOutOfBounds);
     }
@@ -52,14 +76,14 @@ impl FuncTranslator<'_> {
     fn table_fill(&mut self, table: u32) {
         let (to, value, len) = self.pop3();
         let table = self.table_row(table);
-        let (to, len) = (self.to_i64(to), self.to_i64(len));
+        let (to, len) = (self.extend(to), self.extend(len));
         self.call_checked(Builtin::table_fill, &[table, to, value, len], TrapCode::TableOutOfBounds);
     }
 
     fn table_copy(&mut self, to_table: u32, from_table: u32) {
         let (to, from, len) = self.pop3();
         let (to_table, from_table) = (self.table_row(to_table), self.table_row(from_table));
-        let (to, from, len) = (self.to_i64(to), self.to_i64(from), self.to_i64(len));
+        let (to, from, len) = (self.extend(to), self.extend(from), self.extend(len));
         let arguments = [to_table, from_table, to, from, len];
         self.call_checked(Builtin::table_copy, &arguments, TrapCode::TableOutOfBounds);
     }
@@ -68,7 +92,7 @@ impl FuncTranslator<'_> {
     pub(super) fn table_init(&mut self, table: u32, segment: u32) {
         let (to, from, len) = self.pop3();
         let (table, segment) = (self.table_row(table), self.i32(self.env.elements[segment as usize].row));
-        let to = self.to_i64(to);
+        let to = self.extend(to);
         self.call_checked(Builtin::table_init, &[table, segment, to, from, len], TrapCode::TableOutOfBounds);
     }
 

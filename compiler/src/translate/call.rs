@@ -15,7 +15,10 @@ use wasmparser::Operator;
 use super::reference::PAYLOAD_SHIFT;
 use super::signature::{self, clif_type, has_funcref};
 use super::translator::{FuncTranslator, Region, trap_code};
-use crate::program::{FuncPlace, ImportedFunc, Symbol, TablePlace, TypeId};
+use crate::program::{FuncPlace, Helper, ImportedFunc, Symbol, TablePlace, TypeId};
+
+/// Alignment of cells on the stack, as a power of two: that of a vector.
+const CELLS_ALIGN_LOG2: u8 = 4;
 
 /// What is called.
 #[derive(Clone, Copy)]
@@ -78,7 +81,7 @@ impl FuncTranslator<'_> {
                 self.call_reference(reference, ty, &arguments, tail)
             }
             TablePlace::Imported { .. } => {
-                let (row, index, wanted) = (self.table_row(table), self.to_i64(index), self.i32(ty.as_u32()));
+                let (row, index, wanted) = (self.table_row(table), self.extend(index), self.i32(ty.as_u32()));
                 let callee = self.call_builtin(Builtin::table_callee, &[row, index, wanted]);
                 self.trap_without_callee(callee[0], callee[1]);
                 self.call_elsewhere(callee[0], callee[1], ty, &arguments, tail)
@@ -296,12 +299,24 @@ impl FuncTranslator<'_> {
         (words, self.ins().load(I64, Self::constant_flags(), table, row * 8))
     }
 
-    /// The function's name for a symbol of the program.
+    /// Calls a helper.
+    pub(super) fn call_helper(&mut self, helper: Helper, arguments: [Value; 3]) -> Value {
+        let function = self.function_ref(Symbol::Helper(helper), self.ty);
+        let [first, second, third] = arguments;
+        let values = [self.base, first, second, third];
+        let inst = self.ins().call(function, &values);
+        self.builder.inst_results(inst)[0]
+    }
+
+    /// The function's name for a symbol of the program. Helpers have a signature of their own, whatever `ty`.
     pub(super) fn function_ref(&mut self, symbol: Symbol, ty: TypeId) -> FuncRef {
         if let Some(function) = self.functions.get(&symbol) {
             return *function;
         }
-        let signature = self.function_signature(ty);
+        let signature = match symbol {
+            Symbol::Helper(_) => self.builder.import_signature(signature::helper()),
+            _ => self.function_signature(ty),
+        };
         let name = self.builder.func.declare_imported_user_function(symbol.to_external_name());
         let data = ExtFuncData { name: ExternalName::user(name), signature, colocated: true, patchable: false };
         let function = self.builder.import_function(data);
@@ -318,12 +333,14 @@ impl FuncTranslator<'_> {
         signature
     }
 
-    /// The address of a number of new 8-byte cells on the stack.
+    /// The address of a number of 8-byte cells on the stack, for one call: all calls of the function share them.
     pub(super) fn cells(&mut self, count: usize) -> Value {
-        // A function type has at most a thousand parameters and results, of at most two cells each.
-        let size = u32::try_from(count * 8).expect("a stack slot is small");
-        let data = StackSlotData::new(StackSlotKind::ExplicitSlot, size, 4);
-        let slot = self.builder.create_sized_stack_slot(data);
+        let slots = &mut self.builder.func.sized_stack_slots;
+        let slot = *self
+            .cells
+            .get_or_insert_with(|| slots.push(StackSlotData::new(StackSlotKind::ExplicitSlot, 0, CELLS_ALIGN_LOG2)));
+        // A function type has at most a thousand results, of at most two cells each.
+        slots[slot].size = slots[slot].size.max(count as u32 * 8);
         self.ins().stack_addr(I64, slot, 0)
     }
 

@@ -102,7 +102,7 @@ impl<'a> FuncTranslator<'a> {
     pub(super) fn heap_access(&mut self, memarg: &MemArg, size: u8) -> HeapAccess {
         let memory = self.env.memories[memarg.memory as usize];
         let index = self.pop();
-        let index = self.to_i64(index);
+        let index = self.extend(index);
         let folded = i32::try_from(memarg.offset).ok().filter(|_| memarg.offset < GUARDED_OFFSET_LIMIT);
         if memory.model == MemoryModel::Checked || folded.is_none() {
             // Index and offset are below 2^32 each, so that this cannot overflow.
@@ -121,7 +121,7 @@ impl<'a> FuncTranslator<'a> {
     }
 
     /// The native address of a memory's first byte.
-    fn memory_start(&mut self, memory: &Memory) -> (Value, Region) {
+    pub(super) fn memory_start(&mut self, memory: &Memory) -> (Value, Region) {
         match memory.place {
             MemoryPlace::Own { start: 0, .. } => (self.base, Region::Memory),
             MemoryPlace::Own { start, .. } => {
@@ -133,7 +133,7 @@ impl<'a> FuncTranslator<'a> {
     }
 
     /// A memory's current size in bytes.
-    fn memory_bytes(&mut self, memory: &Memory) -> Value {
+    pub(super) fn memory_bytes(&mut self, memory: &Memory) -> Value {
         let (address, offset, region) = match memory.place {
             MemoryPlace::Own { size_word, .. } => (self.base, size_word, Region::Sizes),
             MemoryPlace::Imported { cell } => {
@@ -155,7 +155,7 @@ impl<'a> FuncTranslator<'a> {
     fn memory_grow(&mut self, memory: u32) {
         let row = self.env.memories[memory as usize].row;
         let delta = self.pop();
-        let (row, delta) = (self.i32(row), self.to_i64(delta));
+        let (row, delta) = (self.i32(row), self.extend(delta));
         let old = self.call_builtin(Builtin::memory_grow, &[row, delta])[0];
         let old = self.ins().ireduce(I32, old);
         self.push(old);

@@ -11,6 +11,7 @@ mod call;
 mod control;
 mod frame;
 mod global;
+mod helper;
 mod init;
 mod limits;
 mod memory;
@@ -34,6 +35,7 @@ use crate::Error;
 use crate::program::{Program, Symbol, TypeId};
 
 pub(crate) use self::body::function;
+pub(crate) use self::helper::helper;
 pub(crate) use self::init::init;
 pub(crate) use self::thunks::{entry_thunk, host_thunk, import_stub};
 
@@ -51,6 +53,8 @@ enum Entry {
     Function(TypeId),
     /// By the host, to call a function of the type.
     Border(TypeId),
+    /// By compiled code, as a helper.
+    Helper,
 }
 
 /// Makes a function whose code is what `body` emits, given the parameters after base and return area.
@@ -68,6 +72,7 @@ fn build(
             (ty, signature::function(&program.types[ty]), wide)
         }
         Entry::Border(ty) => (ty, signature::border(), false),
+        Entry::Helper => (TypeId::from_u32(0), signature::helper(), false),
     };
     let mut function = Function::with_name_signature(UserFuncName::User(symbol.to_external_name()), signature);
     let mut builder = FunctionBuilder::new(&mut function, scratch);

@@ -139,7 +139,7 @@ impl<'a> FuncTranslator<'a> {
     }
 
     /// Zero-extends an `i32`.
-    pub(super) fn to_i64(&mut self, value: Value) -> Value {
+    pub(super) fn extend(&mut self, value: Value) -> Value {
         self.ins().uextend(I64, value)
     }
 

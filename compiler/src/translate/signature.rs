@@ -41,6 +41,14 @@ pub(super) fn border() -> Signature {
     signature
 }
 
+/// The convention of a [`crate::program::Helper`].
+pub(super) fn helper() -> Signature {
+    let mut signature = Signature::new(CallConv::Tail);
+    signature.params = [I64, I32, I32, I32].map(AbiParam::new).into();
+    signature.returns = vec![AbiParam::new(I32)];
+    signature
+}
+
 /// The convention of a builtin: `(words, params…) -> result`.
 pub(super) fn builtin(builtin: Builtin) -> Signature {
     let integer = |size: usize| AbiParam::new(if size == 4 { I32 } else { I64 });

@@ -36,7 +36,7 @@ impl FuncTranslator<'_> {
                 self.ins().load(I64, flags, address, elements)
             }
             TablePlace::Imported { .. } => {
-                let (row, index) = (self.table_row(table), self.to_i64(index));
+                let (row, index) = (self.table_row(table), self.extend(index));
                 let results = self.call_builtin(Builtin::table_get, &[row, index]);
                 self.ins().trapnz(results[1], trap_code(TrapCode::TableOutOfBounds));
                 results[0]
@@ -54,7 +54,7 @@ impl FuncTranslator<'_> {
                 self.ins().store(flags, value, address, elements);
             }
             TablePlace::Imported { .. } => {
-                let (row, index) = (self.table_row(table), self.to_i64(index));
+                let (row, index) = (self.table_row(table), self.extend(index));
                 self.call_checked(Builtin::table_set, &[row, index, value], TrapCode::TableOutOfBounds);
             }
         }
@@ -71,7 +71,7 @@ impl FuncTranslator<'_> {
 
     fn table_grow(&mut self, table: u32) {
         let (value, delta) = self.pop2();
-        let (row, delta) = (self.table_row(table), self.to_i64(delta));
+        let (row, delta) = (self.table_row(table), self.extend(delta));
         let old = self.call_builtin(Builtin::table_grow, &[row, delta, value])[0];
         let old = self.ins().ireduce(I32, old);
         self.push(old);
@@ -89,7 +89,7 @@ impl FuncTranslator<'_> {
             }
         };
         self.ins().trapnz(outside, trap_code(code));
-        let (base, index) = (self.base, self.to_i64(index));
+        let (base, index) = (self.base, self.extend(index));
         let scaled = self.ins().ishl_imm_u(index, ELEMENT_SIZE_LOG2);
         self.ins().iadd(base, scaled)
     }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cranelift_codegen::ir::{
-    self, AliasRegion, AliasRegionData, Endianness, FuncRef, InstBuilder, MemFlagsData, SigRef, Value,
+    self, AliasRegion, AliasRegionData, Endianness, FuncRef, InstBuilder, MemFlagsData, SigRef, StackSlot, Value,
 };
 use cranelift_frontend::{FunctionBuilder, Variable};
 use precast_abi::trap::TrapCode;
@@ -20,7 +20,7 @@ use crate::program::{Env, Program, Symbol, TypeId};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub(super) enum Region {
-    /// The instance's own memory.
+    /// The instance's own memories.
     Memory = 1,
     /// All imported memories.
     ImportedMemories = 2,
@@ -75,9 +75,12 @@ pub(super) struct FuncTranslator<'a> {
     pub(super) locals: Vec<Variable>,
     /// WebAssembly's operand stack. Vectors are always I8X16, references I64.
     pub(super) stack: Vec<Value>,
+    /// Functions and signatures the function mentions, each once.
     pub(super) functions: HashMap<Symbol, FuncRef>,
     pub(super) signatures: HashMap<TypeId, SigRef>,
     pub(super) builtins: HashMap<precast_builtins::Builtin, SigRef>,
+    /// Where values cross calls that do not take or return them in registers.
+    pub(super) cells: Option<StackSlot>,
     regions: [Option<AliasRegion>; Region::COUNT],
     /// Whether this is the initialiser, in which what is constant elsewhere has yet to be written.
     pub(super) initialising: bool,
@@ -107,6 +110,7 @@ impl<'a> FuncTranslator<'a> {
             functions: HashMap::new(),
             signatures: HashMap::new(),
             builtins: HashMap::new(),
+            cells: None,
             regions: [None; Region::COUNT],
             initialising: false,
             cost: Cost::default(),

@@ -81,12 +81,16 @@ pub enum FunctionKind {
     EntryThunk = 3,
     /// The initialiser.
     Init = 4,
+    /// Code that functions of the module share; `index` tells helpers apart.
+    Helper = 5,
 }
 
 impl FunctionKind {
     /// The kind stored as `raw`.
     pub fn from_raw(raw: u32) -> Option<Self> {
-        [Self::Wasm, Self::ImportStub, Self::HostThunk, Self::EntryThunk, Self::Init].into_iter().find(|k| *k as u32 == raw)
+        [Self::Wasm, Self::ImportStub, Self::HostThunk, Self::EntryThunk, Self::Init, Self::Helper]
+            .into_iter()
+            .find(|k| *k as u32 == raw)
     }
 }
 
