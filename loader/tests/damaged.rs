@@ -1,7 +1,7 @@
 //! Artifacts whose tables were damaged after they were written, opened without a digest: errors, or handles that tell
 //! something wrong, but no panic and no crash. Nothing of them is run.
 
-mod common;
+use std::os::unix::fs::FileExt;
 
 use precast_abi::MAGIC;
 use precast_abi::bytes::Field;
@@ -54,18 +54,19 @@ fn damaged_tables_neither_panic_nor_crash() {
     let end = (meta + 4096).min(bytes.len());
     // Where the initialiser is, which instantiating would run.
     let init = meta + Header::SIZE - 4..meta + Header::SIZE;
+    std::fs::write(&path, &bytes).unwrap();
+    let file = std::fs::File::options().write(true).open(&path).unwrap();
     let mut opened = 0;
     for at in (meta..end).filter(|at| !init.contains(at)) {
-        for flip in [0x01, 0x80, 0xff] {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= flip;
-            std::fs::write(&path, &damaged).unwrap();
+        for flip in [0xff, 1 << (at % 8)] {
+            file.write_all_at(&[bytes[at] ^ flip], at as u64).unwrap();
             // SAFETY: nothing of the file is run, since it has no initialiser.
             if let Ok(artifact) = unsafe { Artifact::open_trusted(&path) } {
                 opened += 1;
                 explore(&artifact);
             }
         }
+        file.write_all_at(&bytes[at..=at], at as u64).unwrap();
     }
     assert!(opened > 1000, "{opened}");
 }
