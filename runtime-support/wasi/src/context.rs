@@ -10,11 +10,14 @@ use crate::denial::{Denial, Denials, Listener, shown};
 use crate::fs::{Dir, FsError};
 use crate::grants::{Address, Grants};
 use crate::net;
-use crate::preview1::{Descriptor, Errno, OpenDir, Rights, Table};
+use crate::preview1::{Descriptor, Errno, Object, OpenDir, Rights, Table};
 use crate::stdio::{Input, Output, Stdin, Stdout};
 
-/// The grant that any directory stands for in a denial.
-const SOME_DIRECTORY: &str = "fs:PATH";
+/// The grant of a directory, whichever it is.
+const SOME_DIRECTORY: &str = "fs:HOST";
+
+/// Number of standard streams: the first descriptors.
+const STREAMS: usize = 3;
 
 /// What one guest can reach, and the descriptors it has open.
 pub struct WasiCtx {
@@ -29,10 +32,10 @@ pub struct WasiCtx {
     pub(crate) denials: Denials,
     has_directories: bool,
     has_sockets: bool,
-    /// Host calls so far.
-    calls: u64,
-    /// The call in which the guest last looked for a granted directory when there is none.
-    searched: Option<u64>,
+    /// Where a guest that looks for directories finds one that was not granted: the number after the granted ones.
+    ungranted: Option<u32>,
+    /// The guest looked for directories and found not even that one.
+    looked_in_vain: bool,
 }
 
 /// Why a context cannot be built from its grants.
@@ -132,7 +135,7 @@ impl WasiCtxBuilder {
         if let Some(bad) = self.arguments.iter().chain(&environment).find(|text| text.contains('\0')) {
             return Err(BuildError::ZeroByte(bad.clone()));
         }
-        let streams = [
+        let streams: [_; STREAMS] = [
             Descriptor::input(Input::new(self.stdin)),
             Descriptor::output(Output::stdout(self.stdout)),
             Descriptor::output(Output::stderr(self.stderr)),
@@ -141,6 +144,10 @@ impl WasiCtxBuilder {
         for descriptor in streams.into_iter().chain(open(&self.grants)?) {
             table.insert(descriptor).map_err(|_| BuildError::TooManyGrants)?;
         }
+        let has_sockets = !self.grants.net.is_empty() || !self.grants.listen.is_empty();
+        // A granted root would be hidden by it, and sockets have the numbers after the directories.
+        let offered = !has_sockets && !self.grants.dirs.iter().any(|dir| is_root(&dir.guest));
+        let ungranted = u32::try_from(STREAMS + self.grants.dirs.len()).ok().filter(|_| offered);
         Ok(WasiCtx {
             arguments: self.arguments,
             environment,
@@ -150,9 +157,9 @@ impl WasiCtxBuilder {
             table,
             denials: Denials::new(self.on_denial),
             has_directories: self.grants.has_directories(),
-            has_sockets: !self.grants.net.is_empty() || !self.grants.listen.is_empty(),
-            calls: 0,
-            searched: None,
+            has_sockets,
+            ungranted,
+            looked_in_vain: false,
         })
     }
 }
@@ -184,11 +191,11 @@ impl WasiCtx {
         WasiCtxBuilder::default()
     }
 
-    /// What the guest looked for in vain without making a call that could be denied: a C library that finds no granted
-    /// directory fails to open a file by itself. Worth telling if the guest fails.
+    /// A grant that the guest may have gone without unnoticed: a library that finds no directory fails to open a file
+    /// without a call that could be denied. That is so only if sockets are granted and no directory is. Worth telling
+    /// if the guest fails.
     pub fn unanswered(&self) -> Option<Denial> {
-        let unanswered = self.searched.is_some() && !self.denials.has_reported(SOME_DIRECTORY);
-        unanswered.then(|| Denial { what: "a directory".into(), grant: SOME_DIRECTORY.into() })
+        self.looked_in_vain.then(|| ungranted_path("/"))
     }
 
     /// A context that stands in for one that is lent out.
@@ -203,44 +210,50 @@ impl WasiCtx {
             denials: Denials::default(),
             has_directories: false,
             has_sockets: false,
-            calls: 0,
-            searched: None,
+            ungranted: None,
+            looked_in_vain: false,
         }
     }
 
-    /// Counts a host call.
-    pub(crate) fn begin_call(&mut self) {
-        self.calls += 1;
+    /// The guest asks whether a descriptor is a granted directory. After the last it finds one that is not.
+    pub(crate) fn look_for_directory(&mut self, fd: u32) {
+        if self.ungranted == Some(fd) && self.table.get(fd).is_err() {
+            self.ungranted = None;
+            self.table.place(fd, Descriptor::ungranted());
+        }
+        self.looked_in_vain |= !self.has_directories && self.has_sockets;
     }
 
-    /// The guest asked for the granted directory at a descriptor that is none.
-    pub(crate) fn note_search(&mut self) {
-        if !self.has_directories {
-            self.searched = Some(self.calls);
+    /// The directory behind a descriptor that has `rights`, for a path below it. If there is none to be had, the user
+    /// is told of the path.
+    ///
+    /// What is not granted is not there, as far as the guest can tell: that is what libraries say of paths in no
+    /// granted directory too, and programs do without an optional file only if it does not exist.
+    pub(crate) fn dir(&mut self, fd: u32, rights: Rights, path: &str) -> Result<&OpenDir, Errno> {
+        let missing = match self.table.get(fd) {
+            Err(_) if !self.has_directories => Some(Errno::BadF),
+            Ok(Descriptor { object: Object::Ungranted, .. }) => Some(Errno::NoEnt),
+            _ => None,
+        };
+        match missing {
+            Some(errno) => {
+                self.denials.report(ungranted_path(path));
+                Err(errno)
+            }
+            None => self.table.dir(fd, rights),
         }
     }
 
-    /// The guest is about to write to its standard error. If its last deed was to look for a granted directory in
-    /// vain, it is about to complain of that, and the user is told first which grant is missing. (Libraries look when
-    /// the first path is opened, and may ask once what kind of stream standard error is.)
-    pub(crate) fn note_complaint(&mut self) {
-        if self.searched.is_some_and(|call| call + 2 >= self.calls) {
-            self.denials.report("a directory", SOME_DIRECTORY);
-        }
-    }
-
-    /// The directory behind a descriptor that has `rights`.
-    pub(crate) fn dir(&mut self, fd: u32, rights: Rights) -> Result<&OpenDir, Errno> {
-        if self.table.get(fd).is_err() && !self.has_directories {
-            self.denials.report("a directory", SOME_DIRECTORY);
-        }
-        self.table.dir(fd, rights)
-    }
-
-    /// Tells the user that a socket call found none, if none was granted.
-    pub(crate) fn note_no_socket(&mut self, what: &str, grant: &str) {
-        if !self.has_sockets {
-            self.denials.report(what, grant);
+    /// Fails if the descriptor of a socket call stands for nothing. If no socket was granted, the user is told.
+    pub(crate) fn require_open(&mut self, fd: u32, what: &str, grant: &str) -> Result<(), Errno> {
+        match self.table.get(fd) {
+            Err(_) | Ok(Descriptor { object: Object::Ungranted, .. }) => {
+                if !self.has_sockets {
+                    self.denials.report(Denial::new(what, grant));
+                }
+                Err(Errno::BadF)
+            }
+            Ok(_) => Ok(()),
         }
     }
 
@@ -249,17 +262,32 @@ impl WasiCtx {
         result.map_err(|error| match error {
             FsError::Os(errno) => errno.into(),
             FsError::ReadOnly { host } => {
-                self.denials
-                    .report(format!("a change below {}, which is read-only", shown(&host)), format!("fs:{host}"));
+                let what = format!("a change below {}, which is read-only", shown(&host));
+                self.denials.report(Denial::new(what, format!("fs:{host}")));
                 Errno::RoFs
             }
             FsError::Escape { path, host } => {
                 let what = format!("{}, which leads out of {}", shown(&path), shown(&host));
-                self.denials.report(what, SOME_DIRECTORY);
+                self.denials.report(Denial::new(what, SOME_DIRECTORY));
                 Errno::Perm
             }
         })
     }
+}
+
+/// Whether a guest's name of a directory is its root: libraries take paths without a leading slash for the same.
+fn is_root(guest: &str) -> bool {
+    guest.split('/').all(|name| name.is_empty() || name == ".")
+}
+
+/// The denial of a path below a root that was not granted; the grant would be of the directory that holds it.
+fn ungranted_path(path: &str) -> Denial {
+    let path = format!("/{}", path.trim_start_matches('/').trim_start_matches("./"));
+    let holder = path.trim_end_matches('/').rsplit_once('/').map_or("/", |(holder, _)| holder);
+    // A shell, a terminal or the grant's own syntax could read anything else in another way.
+    let plain = holder.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) && holder.len() < 200;
+    let guest = if holder.is_empty() || !plain { "/" } else { holder };
+    Denial::new(shown(&path), format!("{SOME_DIRECTORY}={guest}"))
 }
 
 #[cfg(test)]
@@ -289,6 +317,16 @@ mod tests {
         drop(taken);
         let expected = format!("cannot connect to the granted address {address}");
         assert_eq!(message(Grant::Net(Some(address))), expected);
+    }
+
+    #[test]
+    fn the_grant_of_a_denied_path_is_that_of_its_holder() {
+        let grant = |path: &str| ungranted_path(path).grant;
+        assert_eq!(grant("."), "fs:HOST=/");
+        assert_eq!(grant("file"), "fs:HOST=/");
+        assert_eq!(grant("./a/b/"), "fs:HOST=/a");
+        assert_eq!(grant("/a/b/c"), "fs:HOST=/a/b");
+        assert_eq!(grant("$(x)/y"), "fs:HOST=/");
     }
 
     #[test]

@@ -21,14 +21,24 @@ impl fmt::Display for Denial {
     }
 }
 
+impl Denial {
+    pub(crate) fn new(what: impl Into<String>, grant: impl Into<String>) -> Self {
+        Self { what: what.into(), grant: grant.into() }
+    }
+}
+
 /// Who is told of denials.
 pub(crate) type Listener = Box<dyn Fn(&Denial) + Send>;
+
+/// Most denials that are reported of one guest. It chooses the paths that it asks for, and could make us report and
+/// remember without end.
+const MOST_REPORTED: usize = 16;
 
 /// Reports each missing grant once.
 #[derive(Default)]
 pub(crate) struct Denials {
     listener: Option<Listener>,
-    /// By grant, not by what was asked: the guest chooses the latter, and could make us remember without end.
+    /// The grants that were missing: what was asked for may differ each time.
     reported: BTreeSet<String>,
 }
 
@@ -37,18 +47,14 @@ impl Denials {
         Self { listener, reported: BTreeSet::new() }
     }
 
-    /// Reports that the guest asked for `what`, unless the lack of `grant` has been reported before.
-    pub(crate) fn report(&mut self, what: impl Into<String>, grant: impl Into<String>) {
-        let denial = Denial { what: what.into(), grant: grant.into() };
-        if self.reported.insert(denial.grant.clone())
+    /// Reports a denial, unless one of the same grant has been reported before.
+    pub(crate) fn report(&mut self, denial: Denial) {
+        if self.reported.len() < MOST_REPORTED
+            && self.reported.insert(denial.grant.clone())
             && let Some(listener) = &self.listener
         {
             listener(&denial);
         }
-    }
-
-    pub(crate) fn has_reported(&self, grant: &str) -> bool {
-        self.reported.contains(grant)
     }
 }
 
@@ -71,9 +77,9 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&told);
         let mut denials = Denials::new(Some(Box::new(move |denial| sink.lock().unwrap().push(denial.to_string()))));
-        denials.report("the wall clock", "clocks");
-        denials.report("the monotonic clock", "clocks");
-        denials.report("random numbers", "random");
+        denials.report(Denial::new("the wall clock", "clocks"));
+        denials.report(Denial::new("the monotonic clock", "clocks"));
+        denials.report(Denial::new("random numbers", "random"));
         assert_eq!(
             *told.lock().unwrap(),
             [
@@ -81,6 +87,15 @@ mod tests {
                 "denied: the guest asked for random numbers; grant it with --allow=random"
             ]
         );
+    }
+
+    #[test]
+    fn a_guest_cannot_flood_the_user() {
+        let told = Arc::new(Mutex::new(0));
+        let count = Arc::clone(&told);
+        let mut denials = Denials::new(Some(Box::new(move |_| *count.lock().unwrap() += 1)));
+        (0..1000).for_each(|index| denials.report(Denial::new("a file", format!("fs:HOST=/{index}"))));
+        assert_eq!(*told.lock().unwrap(), MOST_REPORTED);
     }
 
     #[test]

@@ -15,6 +15,8 @@
 //! preview1 WASI 0.1: guest pointers, errno, rights and the 46 functions over those capabilities
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod context;
 mod denial;
 mod fs;

@@ -5,7 +5,7 @@ use rustix::time::Timespec;
 use super::errno::Errno;
 use super::memory::GuestMemory;
 use super::types::ClockId;
-use crate::WasiCtx;
+use crate::{Denial, WasiCtx};
 
 pub(crate) fn clock_res_get(
     ctx: &mut WasiCtx,
@@ -41,7 +41,7 @@ pub(super) fn require_clocks(ctx: &mut WasiCtx, id: ClockId) -> Result<(), Errno
         ClockId::Monotonic => "the monotonic clock",
         ClockId::ProcessCpuTime | ClockId::ThreadCpuTime => "its CPU time",
     };
-    ctx.denials.report(what, "clocks");
+    ctx.denials.report(Denial::new(what, "clocks"));
     Err(Errno::NotCapable)
 }
 

@@ -126,9 +126,9 @@ mod tests {
 
     #[test]
     fn host_errors_translate_by_meaning() {
-        assert_eq!(Errno::from(io::Error::from_raw_os_error(libc::ENOTEMPTY)), Errno::NotEmpty);
-        assert_eq!(Errno::from(io::Error::from_raw_os_error(libc::EOPNOTSUPP)), Errno::NotSup);
+        assert_eq!(Errno::from(io::Error::from(rustix::io::Errno::NOTEMPTY)), Errno::NotEmpty);
+        assert_eq!(Errno::from(io::Error::from(rustix::io::Errno::OPNOTSUPP)), Errno::NotSup);
         assert_eq!(Errno::from(io::Error::other("no number")), Errno::Io);
-        assert_eq!(Errno::from(io::Error::from_raw_os_error(libc::EUCLEAN)), Errno::Io);
+        assert_eq!(Errno::from(io::Error::from(rustix::io::Errno::UCLEAN)), Errno::Io);
     }
 }

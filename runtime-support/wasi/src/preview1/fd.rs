@@ -22,7 +22,7 @@ pub(crate) fn fd_fdstat_get(ctx: &mut WasiCtx, memory: &mut dyn GuestMemory, fd:
     let descriptor = ctx.table.get(fd)?;
     let flags = match &descriptor.object {
         // The host's streams keep their flags to themselves, and a directory has none.
-        Object::Input(_) | Object::Output(_) | Object::Dir(_) => StatusFlags::default(),
+        Object::Input(_) | Object::Output(_) | Object::Dir(_) | Object::Ungranted => StatusFlags::default(),
         Object::File(file) => StatusFlags::of(file.as_fd())?,
         Object::Listener(socket) => StatusFlags::of(socket.as_fd())?,
         Object::Connection(socket) => StatusFlags::of(socket.as_fd())?,
@@ -45,8 +45,8 @@ pub(crate) fn fd_fdstat_set_flags(
         Object::Listener(socket) => Ok(flags.status().apply(socket.as_fd())?),
         Object::Connection(socket) => Ok(flags.status().apply(socket.as_fd())?),
         // The host's streams are shared with the host: their flags are not the guest's to change.
-        Object::Input(_) | Object::Output(_) | Object::Dir(_) if flags == FdFlags::default() => Ok(()),
-        Object::Input(_) | Object::Output(_) | Object::Dir(_) => Err(Errno::NotSup),
+        _ if flags == FdFlags::default() => Ok(()),
+        Object::Input(_) | Object::Output(_) | Object::Dir(_) | Object::Ungranted => Err(Errno::NotSup),
     }
 }
 
@@ -131,11 +131,8 @@ pub(crate) fn fd_prestat_get(
     fd: u32,
     prestat: u32,
 ) -> Result<(), Errno> {
-    let Ok(name) = preopen(ctx, fd) else {
-        ctx.note_search();
-        return Err(Errno::BadF);
-    };
-    let length = super::memory::count(name.len());
+    ctx.look_for_directory(fd);
+    let length = super::memory::count(preopen(ctx, fd)?.len());
     memory.store(prestat, &prestat_dir(length))
 }
 

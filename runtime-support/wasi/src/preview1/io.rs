@@ -7,9 +7,6 @@ use super::table::Object;
 use super::types::Rights;
 use crate::WasiCtx;
 
-/// The guest's standard error.
-const STDERR: u32 = 2;
-
 pub(crate) fn fd_read(
     ctx: &mut WasiCtx,
     memory: &mut dyn GuestMemory,
@@ -19,7 +16,7 @@ pub(crate) fn fd_read(
     read: u32,
 ) -> Result<(), Errno> {
     let descriptor = ctx.table.get_mut(fd)?;
-    if let Object::Dir(_) = descriptor.object {
+    if let Object::Dir(_) | Object::Ungranted = descriptor.object {
         return Err(Errno::IsDir);
     }
     descriptor.require(Rights::FD_READ)?;
@@ -30,7 +27,7 @@ pub(crate) fn fd_read(
         Object::Input(input) => input.read(&mut bytes)?,
         Object::File(file) => file.read(&mut bytes)?,
         Object::Connection(socket) => socket.receive(&mut bytes, false, false)?,
-        Object::Output(_) | Object::Dir(_) | Object::Listener(_) => return Err(Errno::BadF),
+        Object::Output(_) | Object::Dir(_) | Object::Ungranted | Object::Listener(_) => return Err(Errno::BadF),
     };
     buffers.scatter(memory, &bytes[..length])?;
     memory.store_u32(read, count(length))
@@ -44,11 +41,8 @@ pub(crate) fn fd_write(
     iovs_len: u32,
     written: u32,
 ) -> Result<(), Errno> {
-    if fd == STDERR {
-        ctx.note_complaint();
-    }
     let descriptor = ctx.table.get(fd)?;
-    if let Object::Dir(_) = descriptor.object {
+    if let Object::Dir(_) | Object::Ungranted = descriptor.object {
         return Err(Errno::IsDir);
     }
     descriptor.require(Rights::FD_WRITE)?;
@@ -58,7 +52,7 @@ pub(crate) fn fd_write(
         Object::Output(output) => output.write(&bytes)?,
         Object::File(file) => file.write(&bytes)?,
         Object::Connection(socket) => socket.send(&bytes)?,
-        Object::Input(_) | Object::Dir(_) | Object::Listener(_) => return Err(Errno::BadF),
+        Object::Input(_) | Object::Dir(_) | Object::Ungranted | Object::Listener(_) => return Err(Errno::BadF),
     };
     memory.store_u32(written, count(length))
 }

@@ -46,7 +46,6 @@ fn call<T>(
 ) -> Result<i32, HostError> {
     let memory = caller.memory().ok_or(NoMemory)?;
     let mut ctx = std::mem::replace(get(caller.data_mut()), WasiCtx::stand_in());
-    ctx.begin_call();
     let result = function(&mut ctx, &mut Linked { caller, memory });
     *get(caller.data_mut()) = ctx;
     Ok(result.map_or_else(|errno| i32::from(errno as u16), |()| 0))

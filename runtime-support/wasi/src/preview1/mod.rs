@@ -25,5 +25,5 @@ mod types;
 pub(crate) use clock::host_monotonic;
 pub(crate) use errno::Errno;
 pub use linker::{NoMemory, add_to_linker};
-pub(crate) use table::{Descriptor, OpenDir, Table};
+pub(crate) use table::{Descriptor, Object, OpenDir, Table};
 pub(crate) use types::Rights;

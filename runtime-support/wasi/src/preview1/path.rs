@@ -49,7 +49,7 @@ pub(crate) fn path_open(
         .with(right(how.truncate, Rights::PATH_FILESTAT_SET_SIZE));
     let path = memory.path(path, path_len)?;
     memory.check(opened, 4)?;
-    let result = ctx.dir(fd, needed)?.dir.open(&path, how);
+    let result = ctx.dir(fd, needed, &path)?.dir.open(&path, how);
     let passed = ctx.table.get(fd)?.inheriting;
     let descriptor = match ctx.settle(result)? {
         Opened::File(file) => Descriptor::file(file, how.read, how.write, passed),
@@ -72,7 +72,7 @@ pub(crate) fn path_create_directory(
     path_len: u32,
 ) -> Result<(), Errno> {
     let path = memory.path(path, path_len)?;
-    let created = ctx.dir(fd, Rights::PATH_CREATE_DIRECTORY)?.dir.create_dir(&path);
+    let created = ctx.dir(fd, Rights::PATH_CREATE_DIRECTORY, &path)?.dir.create_dir(&path);
     ctx.settle(created)
 }
 
@@ -87,7 +87,7 @@ pub(crate) fn path_filestat_get(
 ) -> Result<(), Errno> {
     let follow = follows(lookup)?;
     let path = memory.path(path, path_len)?;
-    let found = ctx.dir(fd, Rights::PATH_FILESTAT_GET)?.dir.stat_at(&path, follow);
+    let found = ctx.dir(fd, Rights::PATH_FILESTAT_GET, &path)?.dir.stat_at(&path, follow);
     memory.store(stat, &filestat(&ctx.settle(found)?))
 }
 
@@ -105,7 +105,7 @@ pub(crate) fn path_filestat_set_times(
     let follow = follows(lookup)?;
     let (accessed, modified) = new_times(accessed, modified, flags)?;
     let path = memory.path(path, path_len)?;
-    let dir = ctx.dir(fd, Rights::PATH_FILESTAT_SET_TIMES)?;
+    let dir = ctx.dir(fd, Rights::PATH_FILESTAT_SET_TIMES, &path)?;
     let set = dir.dir.set_times_at(&path, follow, accessed, modified);
     ctx.settle(set)
 }
@@ -126,8 +126,8 @@ pub(crate) fn path_link(
         return Err(Errno::Inval);
     }
     let (path, new_path) = (memory.path(path, path_len)?, memory.path(new_path, new_path_len)?);
-    ctx.dir(fd, Rights::PATH_LINK_SOURCE)?;
-    ctx.dir(new_fd, Rights::PATH_LINK_TARGET)?;
+    ctx.dir(fd, Rights::PATH_LINK_SOURCE, &path)?;
+    ctx.dir(new_fd, Rights::PATH_LINK_TARGET, &new_path)?;
     let (from, to) = (ctx.table.dir(fd, Rights(0))?, ctx.table.dir(new_fd, Rights(0))?);
     let linked = from.dir.link(&path, &to.dir, &new_path);
     ctx.settle(linked)
@@ -144,8 +144,8 @@ pub(crate) fn path_rename(
     new_path_len: u32,
 ) -> Result<(), Errno> {
     let (path, new_path) = (memory.path(path, path_len)?, memory.path(new_path, new_path_len)?);
-    ctx.dir(fd, Rights::PATH_RENAME_SOURCE)?;
-    ctx.dir(new_fd, Rights::PATH_RENAME_TARGET)?;
+    ctx.dir(fd, Rights::PATH_RENAME_SOURCE, &path)?;
+    ctx.dir(new_fd, Rights::PATH_RENAME_TARGET, &new_path)?;
     let (from, to) = (ctx.table.dir(fd, Rights(0))?, ctx.table.dir(new_fd, Rights(0))?);
     let renamed = from.dir.rename(&path, &to.dir, &new_path);
     ctx.settle(renamed)
@@ -164,7 +164,7 @@ pub(crate) fn path_readlink(
 ) -> Result<(), Errno> {
     let path = memory.path(path, path_len)?;
     memory.check(buffer, length)?;
-    let read = ctx.dir(fd, Rights::PATH_READLINK)?.dir.read_link(&path);
+    let read = ctx.dir(fd, Rights::PATH_READLINK, &path)?.dir.read_link(&path);
     let target = ctx.settle(read)?;
     let fits = target.len().min(length as usize);
     memory.store(buffer, &target[..fits])?;
@@ -179,7 +179,7 @@ pub(crate) fn path_remove_directory(
     path_len: u32,
 ) -> Result<(), Errno> {
     let path = memory.path(path, path_len)?;
-    let removed = ctx.dir(fd, Rights::PATH_REMOVE_DIRECTORY)?.dir.remove_dir(&path);
+    let removed = ctx.dir(fd, Rights::PATH_REMOVE_DIRECTORY, &path)?.dir.remove_dir(&path);
     ctx.settle(removed)
 }
 
@@ -193,7 +193,7 @@ pub(crate) fn path_symlink(
     path_len: u32,
 ) -> Result<(), Errno> {
     let (target, path) = (memory.path(target, target_len)?, memory.path(path, path_len)?);
-    let linked = ctx.dir(fd, Rights::PATH_SYMLINK)?.dir.symlink(&target, &path);
+    let linked = ctx.dir(fd, Rights::PATH_SYMLINK, &path)?.dir.symlink(&target, &path);
     ctx.settle(linked)
 }
 
@@ -205,7 +205,7 @@ pub(crate) fn path_unlink_file(
     path_len: u32,
 ) -> Result<(), Errno> {
     let path = memory.path(path, path_len)?;
-    let removed = ctx.dir(fd, Rights::PATH_UNLINK_FILE)?.dir.remove_file(&path);
+    let removed = ctx.dir(fd, Rights::PATH_UNLINK_FILE, &path)?.dir.remove_file(&path);
     ctx.settle(removed)
 }
 

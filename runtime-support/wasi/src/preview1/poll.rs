@@ -107,7 +107,7 @@ fn begin_read(ctx: &WasiCtx, fd: u32) -> Result<Waiting<'_>, Errno> {
         Object::File(file) => Ok(Waiting::Ended(Ok(file.remaining()?))),
         Object::Listener(socket) => Ok(Waiting::On(socket.as_fd(), PollFlags::IN)),
         Object::Connection(socket) => Ok(Waiting::On(socket.as_fd(), PollFlags::IN)),
-        Object::Output(_) | Object::Dir(_) => Err(Errno::BadF),
+        Object::Output(_) | Object::Dir(_) | Object::Ungranted => Err(Errno::BadF),
     }
 }
 
@@ -121,7 +121,7 @@ fn begin_write(ctx: &WasiCtx, fd: u32) -> Result<Waiting<'_>, Errno> {
         }),
         Object::File(_) => Ok(Waiting::Ended(Ok(SOME))),
         Object::Connection(socket) => Ok(Waiting::On(socket.as_fd(), PollFlags::OUT)),
-        Object::Input(_) | Object::Listener(_) | Object::Dir(_) => Err(Errno::BadF),
+        Object::Input(_) | Object::Listener(_) | Object::Dir(_) | Object::Ungranted => Err(Errno::BadF),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::errno::Errno;
 use super::memory::GuestMemory;
-use crate::WasiCtx;
+use crate::{Denial, WasiCtx};
 
 /// Bytes made at a time.
 const CHUNK: usize = 16 << 10;
@@ -16,7 +16,7 @@ pub(crate) fn random_get(
 ) -> Result<(), Errno> {
     memory.check(buffer, length)?;
     if !ctx.random {
-        ctx.denials.report("random numbers", "random");
+        ctx.denials.report(Denial::new("random numbers", "random"));
         return Err(Errno::NotCapable);
     }
     let mut chunk = vec![0; CHUNK.min(length as usize)];

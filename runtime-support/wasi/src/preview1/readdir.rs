@@ -21,6 +21,7 @@ pub(crate) fn fd_readdir(
 ) -> Result<(), Errno> {
     memory.check(buffer, length)?;
     memory.check(used, 4)?;
+    ctx.dir(fd, Rights::FD_READDIR, ".")?;
     let open = ctx.table.dir_mut(fd, Rights::FD_READDIR)?;
     let kept = if cookie == 0 { None } else { open.listing.take() };
     let entries = match kept.map_or_else(|| open.dir.entries(), Ok) {

@@ -23,9 +23,7 @@ pub(crate) fn sock_accept(
         return Err(Errno::Inval);
     }
     memory.check(accepted, 4)?;
-    if ctx.table.get(fd).is_err() {
-        ctx.note_no_socket("a listening socket", "listen:HOST:PORT");
-    }
+    ctx.require_open(fd, "a listening socket", "listen:HOST:PORT")?;
     let descriptor = ctx.table.get(fd)?;
     let listener = match &descriptor.object {
         Object::Listener(listener) => listener,
@@ -96,9 +94,7 @@ pub(crate) fn sock_shutdown(ctx: &mut WasiCtx, _memory: &mut dyn GuestMemory, fd
 
 /// The connection behind a descriptor that has `rights`.
 fn connection(ctx: &mut WasiCtx, fd: u32, rights: Rights) -> Result<&Connection, Errno> {
-    if ctx.table.get(fd).is_err() {
-        ctx.note_no_socket("a connected socket", "net:HOST:PORT");
-    }
+    ctx.require_open(fd, "a connected socket", "net:HOST:PORT")?;
     let descriptor = ctx.table.get(fd)?;
     match &descriptor.object {
         Object::Connection(connection) => descriptor.require(rights).map(|()| connection),

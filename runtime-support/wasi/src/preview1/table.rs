@@ -61,6 +61,12 @@ pub(crate) enum Object {
     Output(Output),
     File(File),
     Dir(OpenDir),
+    /// A root directory that nobody granted: every path below it is denied.
+    ///
+    /// C libraries look a path up among the granted directories by themselves, and fail without a call to the host if
+    /// none holds it: the user would never learn which grant is missing. So a guest that looks for directories finds
+    /// this one last, its library calls the host with the path, and the denial names it.
+    Ungranted,
     Listener(Listener),
     Connection(Connection),
 }
@@ -84,7 +90,7 @@ impl Object {
             Self::Input(input) => input.kind(),
             Self::Output(output) => output.kind(),
             Self::File(file) => file.stat().map_or(FileKind::Unknown, |stat| stat.kind),
-            Self::Dir(_) => FileKind::Directory,
+            Self::Dir(_) | Self::Ungranted => FileKind::Directory,
             Self::Listener(_) | Self::Connection(_) => FileKind::Socket,
         }
     }
@@ -121,6 +127,10 @@ impl Descriptor {
 
     pub(crate) fn granted(dir: Dir, guest: String) -> Self {
         Self { preopen: Some(guest), inheriting: DIRECTORY.with(FILE), ..Self::new(Object::dir(dir), DIRECTORY) }
+    }
+
+    pub(crate) fn ungranted() -> Self {
+        Self { preopen: Some("/".into()), inheriting: DIRECTORY.with(FILE), ..Self::new(Object::Ungranted, DIRECTORY) }
     }
 
     /// A file opened through a directory that lets pass on `passed`.
@@ -162,6 +172,14 @@ impl Table {
         u32::try_from(number).map_err(|_| Errno::MFile)
     }
 
+    /// Opens a descriptor under a number that is free, and not beyond the next.
+    pub(crate) fn place(&mut self, number: u32, descriptor: Descriptor) {
+        match self.slots.get_mut(number as usize) {
+            Some(slot) => *slot = Some(descriptor),
+            None => self.slots.push(Some(descriptor)),
+        }
+    }
+
     /// Fails if no descriptor can be opened.
     pub(crate) fn check_room(&self) -> Result<(), Errno> {
         self.free().map(|_| ())
@@ -197,7 +215,7 @@ impl Table {
         let descriptor = self.get(fd)?;
         match &descriptor.object {
             Object::File(file) => descriptor.require(rights).map(|()| file),
-            Object::Dir(_) => Err(Errno::IsDir),
+            Object::Dir(_) | Object::Ungranted => Err(Errno::IsDir),
             Object::Listener(_) | Object::Connection(_) | Object::Input(_) | Object::Output(_) => Err(Errno::SPipe),
         }
     }

@@ -1,9 +1,10 @@
 //! Success and refusal of each function of the family.
 
 use super::*;
+use crate::preview1::io::fd_write;
 use crate::preview1::testing::{DIR, context, memory, open, put, u16_at, u32_at, u64_at, with_directory};
 use crate::preview1::types::Rights;
-use crate::{Grants, preview1::io::fd_write};
+use crate::{Address, Grant, Grants};
 
 const READ: u64 = Rights::FD_READ.0;
 const READ_WRITE: u64 = Rights::FD_READ.with(Rights::FD_WRITE).0;
@@ -153,31 +154,41 @@ fn granted_directories_are_found() {
     assert_eq!(fd_prestat_dir_name(&mut guest.ctx, &mut memory, DIR, 16, 0), Err(Errno::NameTooLong));
     assert_eq!(fd_prestat_dir_name(&mut guest.ctx, &mut memory, 0, 16, 5), Err(Errno::BadF));
     assert_eq!(fd_prestat_get(&mut guest.ctx, &mut memory, DIR + 1, 0), Err(Errno::BadF));
-    assert_eq!(guest.ctx.unanswered(), None);
 }
 
 #[test]
-fn looking_in_vain_for_a_directory_is_told_before_the_guest_complains() {
+fn a_guest_that_looks_for_directories_finds_one_that_denies_its_paths() {
     let (mut guest, mut memory) = (context(Grants::none()), memory());
-    guest.ctx.begin_call();
+    fd_prestat_get(&mut guest.ctx, &mut memory, DIR, 0).unwrap();
+    fd_prestat_dir_name(&mut guest.ctx, &mut memory, DIR, 0, 1).unwrap();
+    assert_eq!(memory[0], b'/');
+    assert_eq!(fd_prestat_get(&mut guest.ctx, &mut memory, DIR + 1, 0), Err(Errno::BadF));
+    fd_fdstat_get(&mut guest.ctx, &mut memory, DIR, 0).unwrap();
+    assert_eq!(memory[0], 3);
+    assert!(guest.denials().is_empty(), "looking is not asking");
+    assert_eq!(open(&mut guest.ctx, &mut memory, "etc/ssl/cert.pem", 0, READ), Err(Errno::NoEnt));
+    assert_eq!(open(&mut guest.ctx, &mut memory, "another", 0, READ), Err(Errno::NoEnt));
+    let expected = [
+        "denied: the guest asked for \"/etc/ssl/cert.pem\"; grant it with --allow=fs:HOST=/etc/ssl",
+        "denied: the guest asked for \"/another\"; grant it with --allow=fs:HOST=/",
+    ];
+    assert_eq!(guest.denials(), expected);
+    fd_close(&mut guest.ctx, &mut memory, DIR).unwrap();
     assert_eq!(fd_prestat_get(&mut guest.ctx, &mut memory, DIR, 0), Err(Errno::BadF));
-    assert!(guest.denials().is_empty() && guest.ctx.unanswered().is_some());
-    guest.ctx.begin_call();
-    fd_write(&mut guest.ctx, &mut memory, 2, 0, 0, 0).unwrap();
-    assert_eq!(guest.denials(), ["denied: the guest asked for a directory; grant it with --allow=fs:PATH"]);
-    assert_eq!(guest.ctx.unanswered(), None);
 }
 
 #[test]
-fn looking_for_a_directory_long_before_writing_is_not_told() {
-    let (mut guest, mut memory) = (context(Grants::none()), memory());
-    fd_prestat_get(&mut guest.ctx, &mut memory, DIR, 0).unwrap_err();
-    for _ in 0..3 {
-        guest.ctx.begin_call();
-    }
-    fd_write(&mut guest.ctx, &mut memory, 2, 0, 0, 0).unwrap();
-    assert!(guest.denials().is_empty());
-    assert!(guest.ctx.unanswered().is_some());
+fn the_ungranted_directory_hides_nothing() {
+    let mut memory = memory();
+    let (_temp, mut guest) = with_directory(false);
+    assert_eq!(fd_prestat_get(&mut guest.ctx, &mut memory, DIR + 1, 0), Err(Errno::BadF), "the root is granted");
+    let mut guest = context(Grants::none());
+    assert_eq!(open(&mut guest.ctx, &mut memory, "file", 0, READ), Err(Errno::BadF), "nobody looked");
+    assert_eq!(guest.denials(), ["denied: the guest asked for \"/file\"; grant it with --allow=fs:HOST=/"]);
+    let address = Address { host: "127.0.0.1".into(), port: 0 };
+    let mut guest = context(Grants::none().with(Grant::Listen(address)));
+    assert_eq!(fd_prestat_get(&mut guest.ctx, &mut memory, DIR, 0), Err(Errno::BadF), "a socket is there");
+    assert_eq!(guest.ctx.unanswered().unwrap().grant, "fs:HOST=/");
 }
 
 #[test]

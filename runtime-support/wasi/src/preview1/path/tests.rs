@@ -181,7 +181,7 @@ fn nothing_outside_of_the_grant_is_reached() {
     let told = host.guest.denials();
     assert_eq!(told.len(), 1, "once: {told:?}");
     assert!(told[0].starts_with("denied: the guest asked for \"..\", which leads out of "));
-    assert!(told[0].ends_with("; grant it with --allow=fs:PATH"));
+    assert!(told[0].ends_with("; grant it with --allow=fs:HOST"));
 }
 
 #[test]
@@ -348,5 +348,5 @@ fn without_a_directory_each_call_names_the_grant() {
     let (path, len) = put(&mut memory, 0x800, "file");
     assert_eq!(path_open(&mut guest.ctx, &mut memory, DIR, 0, path, len, 0, READ, 0, 0, 0), Err(Errno::BadF));
     assert_eq!(path_unlink_file(&mut guest.ctx, &mut memory, DIR, path, len), Err(Errno::BadF));
-    assert_eq!(guest.denials(), ["denied: the guest asked for a directory; grant it with --allow=fs:PATH"]);
+    assert_eq!(guest.denials(), ["denied: the guest asked for \"/file\"; grant it with --allow=fs:HOST=/"]);
 }
