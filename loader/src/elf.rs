@@ -1,12 +1,10 @@
 //! From a file to the headers that opening it goes by.
 //!
-//! What comes in: a file of unknown content. What goes out: the identity of an artifact that fits this machine, with
-//! the places of its parts checked against the file, or which of these it is not. Reads a few hundred bytes, whatever
-//! the size of the file; nothing is said about what the tables hold.
+//! What comes in: bytes of unknown content. What goes out: the identity of an artifact that fits this machine, with
+//! the places of its parts checked against the file, or which of these it is not. Looks at a few hundred bytes,
+//! whatever the size of the file; nothing is said about what the tables hold.
 
-use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
 
 use goblin::elf64::dynamic::{
     DT_FINI, DT_FINI_ARRAY, DT_INIT, DT_INIT_ARRAY, DT_JMPREL, DT_NEEDED, DT_NULL, DT_PREINIT_ARRAY, DT_REL, DT_RELA,
@@ -52,51 +50,44 @@ pub(crate) struct Headers {
 }
 
 impl Headers {
-    /// Reads and checks the headers of `file`.
-    pub(crate) fn read(file: &File) -> Result<Headers, OpenErrorKind> {
-        let metadata = file.metadata().map_err(OpenErrorKind::io("read the file's attributes"))?;
-        if !metadata.is_file() {
-            return Err(OpenErrorKind::Forbidden("no content of its own: it is not a regular file"));
-        }
-        let source = Source { file, len: metadata.len() };
+    /// Checks the headers of the file that holds `bytes`.
+    pub(crate) fn read(bytes: &[u8]) -> Result<Headers, OpenErrorKind> {
+        let file_len = bytes.len() as u64;
+        let source = Source { bytes };
         let programs = source.program_headers()?;
-        check_segments(&programs, source.len)?;
+        check_segments(&programs, file_len)?;
         source.check_dynamic(&programs)?;
         let (meta, header) = source.meta_header(&programs)?;
         check_machine(&header)?;
         check_layout(&header.layout)?;
-        check_parts(&header, &programs, source.len)?;
-        Ok(Headers { file_len: source.len, meta, header })
+        check_parts(&header, &programs, file_len)?;
+        Ok(Headers { file_len, meta, header })
     }
 }
 
 struct Source<'a> {
-    file: &'a File,
-    len: u64,
+    bytes: &'a [u8],
 }
 
 /// [`ElfHeader::from_bytes`] wants its bytes aligned.
 #[repr(C, align(8))]
 struct Aligned([u8; SIZEOF_EHDR]);
 
-impl Source<'_> {
-    fn read(&self, at: u64, bytes: &mut [u8]) -> Result<(), OpenErrorKind> {
-        let wanted = at.saturating_add(bytes.len() as u64);
-        if wanted > self.len {
-            return Err(OpenErrorKind::Truncated { found: self.len, wanted });
-        }
-        self.file.read_exact_at(bytes, at).map_err(OpenErrorKind::io("read the file"))
+impl<'a> Source<'a> {
+    fn get(&self, at: u64, len: u64) -> Result<&'a [u8], OpenErrorKind> {
+        let end = at.saturating_add(len);
+        let range = usize::try_from(at).unwrap_or(usize::MAX)..usize::try_from(end).unwrap_or(usize::MAX);
+        self.bytes.get(range).ok_or(OpenErrorKind::Truncated { found: self.bytes.len() as u64, wanted: end })
     }
 
     fn program_headers(&self) -> Result<Vec<ProgramHeader>, OpenErrorKind> {
-        let mut magic = vec![0; self.len.min(4) as usize];
-        self.read(0, &mut magic)?;
+        let magic = &self.bytes[..self.bytes.len().min(ELFMAG.len())];
         if magic != ELFMAG {
-            return Err(OpenErrorKind::NotElf { found: magic });
+            return Err(OpenErrorKind::NotElf { found: magic.into() });
         }
-        let mut bytes = Aligned([0; SIZEOF_EHDR]);
-        self.read(0, &mut bytes.0)?;
-        let elf = ElfHeader::from_bytes(&bytes.0);
+        let mut header = Aligned([0; SIZEOF_EHDR]);
+        header.0.copy_from_slice(self.get(0, SIZEOF_EHDR as u64)?);
+        let elf = ElfHeader::from_bytes(&header.0);
         let kind = |what, found, wanted| {
             if found == wanted { Ok(()) } else { Err(OpenErrorKind::ElfKind { what, found, wanted }) }
         };
@@ -109,10 +100,8 @@ impl Source<'_> {
             return Err(OpenErrorKind::Forbidden("more program headers than artifacts have"));
         }
         let sections = u64::from(elf.e_shnum) * u64::from(elf.e_shentsize);
-        inside(elf.e_shoff, sections, self.len)?;
-        let count = usize::from(elf.e_phnum);
-        let mut table = vec![0; count * SIZEOF_PHDR];
-        self.read(elf.e_phoff, &mut table)?;
+        inside(elf.e_shoff, sections, self.bytes.len() as u64)?;
+        let table = self.get(elf.e_phoff, u64::from(elf.e_phnum) * SIZEOF_PHDR as u64)?;
         Ok(table.chunks_exact(SIZEOF_PHDR).map(decode_program_header).collect())
     }
 
@@ -122,8 +111,7 @@ impl Source<'_> {
         if dynamic.p_filesz > MAX_DYNAMIC {
             return Err(OpenErrorKind::Forbidden("a larger dynamic section than artifacts have"));
         }
-        let mut bytes = vec![0; dynamic.p_filesz as usize];
-        self.read(dynamic.p_offset, &mut bytes)?;
+        let bytes = self.get(dynamic.p_offset, dynamic.p_filesz)?;
         for tag in bytes.chunks_exact(16).map(u64::decode).take_while(|tag| *tag != DT_NULL) {
             match tag {
                 DT_NEEDED => return Err(OpenErrorKind::Forbidden("a library that it needs (DT_NEEDED)")),
@@ -143,26 +131,22 @@ impl Source<'_> {
         let meta =
             programs.iter().find(|program| program.p_type == PT_PRECAST_META).ok_or(OpenErrorKind::NotPrecast)?;
         let range = meta.p_offset..meta.p_offset + meta.p_filesz;
+        let bytes = self.get(meta.p_offset, meta.p_filesz)?;
         // Magic and version come first and stay where they are, also in versions whose header is longer or shorter.
-        let mut identity = [0; MAGIC.len() + 4];
-        if meta.p_filesz < identity.len() as u64 {
+        let identity = bytes.split_first_chunk().and_then(|(magic, rest)| Some((magic, rest.first_chunk::<4>()?)));
+        match identity {
+            Some((&MAGIC, version)) if u32::from_le_bytes(*version) == ABI_VERSION => {}
+            Some((&MAGIC, version)) => {
+                let found = u32::from_le_bytes(*version);
+                return Err(OpenErrorKind::AbiVersion { found, wanted: ABI_VERSION });
+            }
+            Some(_) => return Err(malformed("the meta section does not begin with the magic number", &range)),
+            None => return Err(malformed("the meta section has no room for its header", &range)),
+        }
+        if bytes.len() < Header::SIZE {
             return Err(malformed("the meta section has no room for its header", &range));
         }
-        self.read(range.start, &mut identity)?;
-        let (magic, version) = identity.split_at(MAGIC.len());
-        if magic != MAGIC {
-            return Err(malformed("the meta section does not begin with the magic number", &range));
-        }
-        let version = u32::decode(version);
-        if version != ABI_VERSION {
-            return Err(OpenErrorKind::AbiVersion { found: version, wanted: ABI_VERSION });
-        }
-        if meta.p_filesz < Header::SIZE as u64 {
-            return Err(malformed("the meta section has no room for its header", &range));
-        }
-        let mut bytes = [0; Header::SIZE];
-        self.read(range.start, &mut bytes)?;
-        Ok((range, Header::decode(&bytes)))
+        Ok((range, Header::decode(bytes)))
     }
 }
 
