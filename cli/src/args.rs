@@ -42,7 +42,6 @@ pub(crate) enum Command {
     Run(RunArgs),
     Inspect(InspectArgs),
     Bench(BenchArgs),
-    /// Run WebAssembly specification scripts
     Wast(WastArgs),
     Completions(CompletionsArgs),
 }

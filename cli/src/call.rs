@@ -5,6 +5,7 @@ use std::ffi::OsStr;
 use precast_loader::{Artifact, ExternType, FuncType, Val};
 
 use crate::error::Error;
+use crate::output::printable;
 use crate::values;
 
 /// The function that WASI commands export.
@@ -71,7 +72,7 @@ fn function(artifact: &Artifact, name: &str) -> Option<FuncType> {
 pub(crate) fn no_function(artifact: &Artifact, wanted: &str) -> Error {
     const SHOWN: usize = 24;
     let functions = artifact.exports().filter(|export| matches!(export.ty, ExternType::Func(_)));
-    let names: Vec<_> = functions.map(|export| format!("`{}`", export.name)).collect();
+    let names: Vec<_> = functions.map(|export| format!("`{}`", printable(export.name))).collect();
     let shown = names[..names.len().min(SHOWN)].join(", ");
     Error::Usage(match names.len() {
         0 => format!("no function `{wanted}` is exported, nor any other"),

@@ -110,13 +110,7 @@ fn compile(args: &CompileArgs, module: &[u8], options: &Options) -> Result<(Vec<
 fn error_message(file: &Path, error: &Error) -> Value {
     use precast_compiler::Error as CompileError;
 
-    let mut causes = vec![error.to_string()];
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        causes.push(cause.to_string());
-        source = cause.source();
-    }
-    let mut message = json!({ "kind": "error", "message": causes.join(": "), "file": input::display_name(file) });
+    let text = error.causes().fold(error.to_string(), |text, cause| format!("{text}: {cause}"));
     let (kind, place, proposal) = match error {
         Error::Compile { source, .. } => match source {
             CompileError::Text(_) => ("text", None, None),
@@ -130,7 +124,7 @@ fn error_message(file: &Path, error: &Error) -> Value {
         Error::Usage(_) => ("usage", None, None),
         _ => ("error", None, None),
     };
-    message["kind"] = kind.into();
+    let mut message = json!({ "kind": kind, "message": text, "file": input::display_name(file) });
     if let Some(place) = place {
         message["offset"] = place.offset.into();
         if let Some(function) = place.function {

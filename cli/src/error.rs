@@ -5,6 +5,8 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
+use crate::output::printable;
+
 /// Exit status where the command line makes no sense.
 pub(crate) const USAGE: u8 = 2;
 
@@ -67,12 +69,22 @@ impl Error {
         if matches!(self, Error::ClosedOutput) {
             return;
         }
-        eprintln!("precast: error: {self}");
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            eprintln!("  caused by: {error}");
-            cause = error.source();
+        // Messages quote names and text of modules, line breaks included.
+        let show = |error: &dyn StdError| error.to_string().lines().map(printable).collect::<Vec<_>>().join("\n");
+        eprintln!("precast: error: {}", show(self));
+        for cause in self.causes() {
+            eprintln!("  caused by: {}", show(cause));
         }
+    }
+
+    /// Why, why that, and so on.
+    pub(crate) fn causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        let mut next = self.source();
+        std::iter::from_fn(move || {
+            let cause = next?;
+            next = cause.source();
+            Some(cause)
+        })
     }
 
     /// The exit status, where a command that fails has status `failure`.

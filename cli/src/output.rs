@@ -16,6 +16,11 @@ pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), Error> {
     stdout.write_all(bytes.as_ref()).and_then(|()| stdout.flush()).map_err(Error::stdout)
 }
 
+/// `text`, which is somebody else's, without what could drive a terminal.
+pub(crate) fn printable(text: &str) -> String {
+    text.chars().flat_map(|c| if c.is_control() { c.escape_default().collect() } else { vec![c] }).collect()
+}
+
 /// Writes `bytes` to `path`. A regular file is written under a temporary name in the same folder and renamed, so that
 /// nobody sees half of it and whoever has the old one mapped keeps it. Where `path` is something else, such as a device
 /// or a pipe, it is written to as it stands.
@@ -63,6 +68,11 @@ mod tests {
         assert_eq!(io::read_to_string(old).unwrap(), "one");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o7133, 0);
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_cannot_drive_a_terminal() {
+        assert_eq!(printable("größe\u{1b}[2J\n"), "größe\\u{1b}[2J\\n");
     }
 
     #[test]

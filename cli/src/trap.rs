@@ -4,6 +4,8 @@ use std::fmt::{self, Display, Formatter};
 
 use precast_loader::{Frame, Trap};
 
+use crate::output::printable;
+
 /// Shows a trap with its backtrace, innermost function first, names demangled.
 pub(crate) struct Backtrace<'a>(pub(crate) &'a Trap);
 
@@ -26,7 +28,7 @@ impl Display for Named<'_> {
         let Frame { function_index, function_name, wasm_offset } = self.0;
         match &function_name[..] {
             "" => f.write_str("<unnamed>")?,
-            name => write!(f, "{:#}", rustc_demangle::demangle(name))?,
+            name => f.write_str(&printable(&format!("{:#}", rustc_demangle::demangle(name))))?,
         }
         match (function_index, wasm_offset) {
             (Some(index), Some(offset)) => write!(f, " (function {index}, offset {offset:#x})"),

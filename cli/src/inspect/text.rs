@@ -2,68 +2,63 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::report::{Report, limits};
+use super::report::{Export, Function, Import, Memory, Region, Report, Table, limits};
+use crate::inspect::elf::Part;
+use crate::output::printable;
 use crate::size::display_size;
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        identity(f, self)?;
-        let imports = self.imports.iter();
-        section(
-            f,
-            "Imports",
-            imports.map(|row| vec![format!("{}.{}", row.module, row.name), row.kind.clone(), row.ty.clone()]),
-        )?;
-        let exports = self.exports.iter();
-        section(f, "Exports", exports.map(|row| vec![row.name.clone(), row.kind.clone(), row.ty.clone()]))?;
-        section(
-            f,
-            "Memories",
-            self.memories.iter().enumerate().map(|(index, memory)| {
-                let pages = format!("{} pages of {}", limits(memory.min, memory.max), display_size(memory.page_size));
-                let place = if memory.imported {
-                    "imported".into()
-                } else {
-                    format!("{} reserved", display_size(memory.reservation))
-                };
-                vec![index.to_string(), pages, memory.model.into(), place]
-            }),
-        )?;
-        section(
-            f,
-            "Tables",
-            self.tables.iter().enumerate().map(|(index, table)| {
-                let elements = format!("{} {}", limits(table.min, table.max), table.element);
-                let place = if table.imported { "imported".into() } else { format!("room for {}", table.limit) };
-                vec![index.to_string(), elements, place]
-            }),
-        )?;
-        section(
-            f,
-            &format!("Slot: {} of addresses", display_size(self.slot_size)),
-            self.slot
-                .iter()
-                .map(|region| vec![region.name.clone(), format!("{:#x}", region.offset), display_size(region.bytes)]),
-        )?;
-        let image = format!("{} in {} runs", display_size(self.image_bytes), self.image_runs);
-        section(
-            f,
-            &format!("File: {}, image {image}", display_size(self.bytes)),
-            self.parts.iter().map(|part| {
-                let loaded = if part.loaded { "mapped" } else { "" };
-                vec![part.name.clone(), display_size(part.bytes), loaded.into()]
-            }),
-        )?;
+        let slot = format!("Slot: {} of addresses", display_size(self.slot_size));
+        let image = format!("image {} in {} runs", display_size(self.image_bytes), self.image_runs);
+        let file = format!("File: {}, {image}", display_size(self.bytes));
         let functions = format!("Functions: {}, and {} thunks; the biggest", self.functions, self.thunks);
-        section(
-            f,
-            &functions,
-            self.biggest.iter().map(|function| {
-                let index = format!("{} {}", function.kind, function.index);
-                vec![display_size(function.bytes.into()), index, function.name.clone()]
-            }),
-        )
+
+        identity(f, self)?;
+        section(f, "Imports", self.imports.iter().map(import).collect())?;
+        section(f, "Exports", self.exports.iter().map(export).collect())?;
+        section(f, "Memories", self.memories.iter().enumerate().map(memory).collect())?;
+        section(f, "Tables", self.tables.iter().enumerate().map(table).collect())?;
+        section(f, &slot, self.slot.iter().map(region).collect())?;
+        section(f, &file, self.parts.iter().map(part).collect())?;
+        section(f, &functions, self.biggest.iter().map(function).collect())
     }
+}
+
+fn import(import: &Import) -> Vec<String> {
+    vec![format!("{}.{}", import.module, import.name), import.kind.clone(), import.ty.clone()]
+}
+
+fn export(export: &Export) -> Vec<String> {
+    vec![export.name.clone(), export.kind.clone(), export.ty.clone()]
+}
+
+fn memory((index, memory): (usize, &Memory)) -> Vec<String> {
+    let pages = format!("{} pages of {}", limits(memory.min, memory.max), display_size(memory.page_size));
+    let place = match memory.imported {
+        true => "imported".into(),
+        false => format!("{} reserved", display_size(memory.reservation)),
+    };
+    vec![index.to_string(), pages, memory.model.into(), place]
+}
+
+fn table((index, table): (usize, &Table)) -> Vec<String> {
+    let elements = format!("{} {}", limits(table.min, table.max), table.element);
+    let place = if table.imported { "imported".into() } else { format!("room for {}", table.limit) };
+    vec![index.to_string(), elements, place]
+}
+
+fn region(region: &Region) -> Vec<String> {
+    vec![region.name.clone(), format!("{:#x}", region.offset), display_size(region.bytes)]
+}
+
+fn part(part: &Part) -> Vec<String> {
+    vec![part.name.clone(), display_size(part.bytes), if part.loaded { "mapped" } else { "" }.into()]
+}
+
+fn function(function: &Function) -> Vec<String> {
+    let index = format!("{} {}", function.kind, function.index);
+    vec![display_size(function.bytes.into()), index, function.name.clone()]
 }
 
 fn identity(f: &mut Formatter<'_>, report: &Report) -> fmt::Result {
@@ -87,8 +82,7 @@ fn identity(f: &mut Formatter<'_>, report: &Report) -> fmt::Result {
 }
 
 /// A headline and a table below it; nothing at all without rows.
-fn section(f: &mut Formatter<'_>, title: &str, rows: impl Iterator<Item = Vec<String>>) -> fmt::Result {
-    let rows: Vec<_> = rows.collect();
+fn section(f: &mut Formatter<'_>, title: &str, rows: Vec<Vec<String>>) -> fmt::Result {
     if rows.is_empty() {
         return Ok(());
     }
@@ -96,8 +90,9 @@ fn section(f: &mut Formatter<'_>, title: &str, rows: impl Iterator<Item = Vec<St
     columns(f, rows)
 }
 
-/// Rows with columns as wide as their widest cell.
-fn columns(f: &mut Formatter<'_>, rows: Vec<Vec<String>>) -> fmt::Result {
+/// Rows with columns as wide as their widest cell. Names are whatever the module's author chose.
+fn columns(f: &mut Formatter<'_>, mut rows: Vec<Vec<String>>) -> fmt::Result {
+    rows.iter_mut().flatten().for_each(|cell| *cell = printable(cell));
     let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
     let widths: Vec<_> = (0..).map_while(width).collect();
     for row in &rows {

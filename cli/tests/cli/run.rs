@@ -1,12 +1,8 @@
 //! `precast run`: what runs, what comes out of it, and with which status.
 
-#![allow(missing_docs)]
-
-mod common;
-
 use std::fs;
 
-use common::{Folder, run};
+use crate::common::{Folder, run};
 
 /// Functions of every type of parameter and result.
 const MATH: &str = r#"(module

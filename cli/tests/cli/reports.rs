@@ -1,10 +1,6 @@
 //! `precast inspect`, `bench` and the commands about precast itself: what they print.
 
-#![allow(missing_docs)]
-
-mod common;
-
-use common::Folder;
+use crate::common::Folder;
 use serde_json::Value;
 
 const MODULE: &str = r#"(module

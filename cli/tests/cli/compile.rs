@@ -1,13 +1,9 @@
 //! `precast compile`: what is written where, and what is refused how.
 
-#![allow(missing_docs)]
-
-mod common;
-
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
-use common::{Folder, run};
+use crate::common::{Folder, run};
 use serde_json::Value;
 
 const ADD: &str = r#"(module (func (export "add") (param i32 i32) (result i32)

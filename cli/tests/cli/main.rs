@@ -1,0 +1,6 @@
+//! The command as a process: exit statuses, messages and files. One binary, since linking it is most of its cost.
+
+mod common;
+mod compile;
+mod reports;
+mod run;
