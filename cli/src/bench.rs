@@ -32,7 +32,8 @@ const WARM_UP_CYCLES: usize = 100;
 const BATCH: u64 = 5000;
 const LARGEST_BATCH: u64 = 1024;
 
-pub(crate) fn run(args: BenchArgs) -> Result<ExitCode, Error> {
+pub(crate) fn run(mut args: BenchArgs) -> Result<ExitCode, Error> {
+    find_file(&mut args);
     let (artifact, source) = artifact::open(&args.file, &args.cache, &args.codegen)?;
     let (path, _temporary) = file(source)?;
     let calls = Calls::new(&args, &artifact)?;
@@ -45,6 +46,17 @@ pub(crate) fn run(args: BenchArgs) -> Result<ExitCode, Error> {
     let text = if args.json { format!("{:#}\n", to_json(&measured)) } else { to_text(&measured) };
     output::print(text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// `--invoke add 2 3 math.wat` is as natural as `--invoke add math.wat 2 3`: if there is no file of the first name, and
+/// one of the last, that one is meant.
+fn find_file(args: &mut BenchArgs) {
+    if args.args.last().is_some_and(|last| !args.file.exists() && Path::new(last).exists())
+        && let (Some(last), Some(first)) = (args.args.pop(), args.file.to_str())
+    {
+        args.args.insert(0, first.to_owned());
+        args.file = last.into();
+    }
 }
 
 /// A quantity's name, and its samples in nanoseconds, sorted and not empty.

@@ -289,7 +289,6 @@ fn biggest_functions(meta: &Meta<'_>, count: usize) -> Vec<Function> {
             Some(FunctionKind::EntryThunk) => "entry thunk",
             Some(FunctionKind::Init) => "initialiser",
             Some(FunctionKind::Helper) => "helper",
-            Some(FunctionKind::Helper) => "helper",
             None => "?",
         },
         index: row.index,

@@ -137,7 +137,7 @@ fn inspect_never_panics_on_damaged_artifacts() {
 #[test]
 fn bench_prints_its_quantities() {
     let folder = Folder::with("fast.wat", FAST);
-    for args in ["fast.wat", "--invoke add fast.wat 1 -2", "fast.wat --invoke add 1 2"] {
+    for args in ["fast.wat", "--invoke add fast.wat 1 -2", "fast.wat --invoke add 1 2", "--invoke add 1 2 fast.wat"] {
         let outcome = folder.precast(&format!("bench --iterations 20 --json {args}")).succeeds();
         let json: Value = serde_json::from_slice(&outcome.stdout).unwrap();
         for quantity in ["open_ns", "first_cycle_ns", "cycle_ns", "call_ns"] {
