@@ -4,7 +4,7 @@
 //! whose tables are read in place. Once the content is trusted, opening costs the same for any size: headers are
 //! checked ([`crate::elf`]), the file is mapped as one, and nothing in it runs.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -43,6 +43,9 @@ pub struct OpenOptions {
 }
 
 /// An open artifact. A clone refers to the same mapping.
+///
+/// The memory of instances is kept out of forked children, so after `fork` only the process that opened an artifact may
+/// instantiate it.
 #[derive(Clone, Debug)]
 pub struct Artifact {
     inner: Arc<ArtifactInner>,
@@ -68,9 +71,9 @@ impl Artifact {
             if policy == Policy::Sealed {
                 file = sys::file::sealed_copy(&mut file).map_err(OpenErrorKind::io("copy the file"))?;
             }
-            let headers = Headers::read(&file)?;
-            verify::check(&file, &headers)?;
-            Artifact::map(file, &headers, options)
+            let parts = Parts::map(file)?;
+            parts.verify()?;
+            Artifact::assemble(parts, options)
         };
         open().map_err(|kind| OpenError { path: path.into(), kind })
     }
@@ -86,8 +89,7 @@ impl Artifact {
         let path = path.as_ref();
         let open = || {
             let file = sys::file::open(path).map_err(OpenErrorKind::io("open the file"))?;
-            let headers = Headers::read(&file)?;
-            Artifact::map(file, &headers, &OpenOptions::default())
+            Artifact::assemble(Parts::map(file)?, &OpenOptions::default())
         };
         open().map_err(|kind| OpenError { path: path.into(), kind })
     }
@@ -99,15 +101,16 @@ impl Artifact {
     pub fn open_bytes(mut bytes: &[u8]) -> Result<Artifact, OpenError> {
         let mut open = || {
             let file = sys::file::sealed_copy(&mut bytes).map_err(OpenErrorKind::io("copy the bytes"))?;
-            let headers = Headers::read(&file)?;
-            verify::check(&file, &headers)?;
-            Artifact::map(file, &headers, &OpenOptions::default())
+            let parts = Parts::map(file)?;
+            parts.verify()?;
+            Artifact::assemble(parts, &OpenOptions::default())
         };
         open().map_err(|kind| OpenError { path: "<bytes>".into(), kind })
     }
 
-    fn map(file: File, headers: &Headers, options: &OpenOptions) -> Result<Artifact, OpenErrorKind> {
-        let code = Box::new(Code::map(&file, headers, options)?);
+    fn assemble(parts: Parts, options: &OpenOptions) -> Result<Artifact, OpenErrorKind> {
+        let Parts { file, mapping, headers, .. } = parts;
+        let code = Box::new(Code::new(&file, mapping, &headers, options)?);
         // SAFETY: the code is boxed, and fields are dropped in order: the registration before it.
         let registration = unsafe { code::register(code.addresses(), &raw const *code) };
         let inner = ArtifactInner { registration, pool: Pool::default(), code, file, blueprint: OnceLock::new() };
@@ -178,6 +181,30 @@ impl Artifact {
     /// What all clones share.
     pub(crate) fn inner(&self) -> &Arc<ArtifactInner> {
         &self.inner
+    }
+}
+
+/// A file that has been mapped, and whose headers are those of an artifact for this machine.
+struct Parts {
+    file: File,
+    metadata: Metadata,
+    mapping: Mapping,
+    headers: Headers,
+}
+
+impl Parts {
+    fn map(file: File) -> Result<Parts, OpenErrorKind> {
+        let metadata = file.metadata().map_err(OpenErrorKind::io("read the file's attributes"))?;
+        if !metadata.is_file() {
+            return Err(OpenErrorKind::Forbidden("no content of its own: it is not a regular file"));
+        }
+        let mapping = Mapping::new(&file, metadata.len()).map_err(OpenErrorKind::io("map the file"))?;
+        let headers = Headers::read(mapping.bytes())?;
+        Ok(Parts { file, metadata, mapping, headers })
+    }
+
+    fn verify(&self) -> Result<(), OpenErrorKind> {
+        verify::check(&self.file, &self.metadata, &self.headers)
     }
 }
 
