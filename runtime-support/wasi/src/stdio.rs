@@ -4,6 +4,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use rustix::event::{PollFd, PollFlags};
+
 use crate::fs::{FileKind, retry};
 
 /// Where the guest's standard input comes from.
@@ -78,7 +80,9 @@ impl Input {
     pub(crate) fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
         match self {
             // Past std's buffer, so that a poll of the descriptor tells the truth.
-            Self::Host(stdin) => retry(|| Ok(rustix::io::read(stdin.as_fd(), &mut *into)?)),
+            Self::Host(stdin) => {
+                waiting(stdin.as_fd(), PollFlags::IN, || Ok(rustix::io::read(stdin.as_fd(), &mut *into)?))
+            }
             Self::Bytes { bytes, position } => {
                 let rest = &bytes[*position..];
                 let count = rest.len().min(into.len());
@@ -136,7 +140,7 @@ impl Output {
     pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         match (self, self.pollable()) {
             (Self::Pipe(pipe), _) => pipe.write(bytes),
-            (_, Some(fd)) => retry(|| Ok(rustix::io::write(fd, bytes)?)),
+            (_, Some(fd)) => waiting(fd, PollFlags::OUT, || Ok(rustix::io::write(fd, bytes)?)),
             (_, None) => Ok(bytes.len()),
         }
     }
@@ -152,6 +156,23 @@ impl Output {
 
     pub(crate) fn kind(&self) -> FileKind {
         self.pollable().map_or(FileKind::Unknown, kind_of_stream)
+    }
+}
+
+/// Transfers, and waits for as long as nothing can be. The host's streams may have been made non-blocking by whoever
+/// shares them, which the guest neither knows nor can change.
+fn waiting(
+    fd: BorrowedFd<'_>,
+    interest: PollFlags,
+    mut transfer: impl FnMut() -> io::Result<usize>,
+) -> io::Result<usize> {
+    loop {
+        match retry(&mut transfer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                retry(|| Ok(rustix::event::poll(&mut [PollFd::from_borrowed_fd(fd, interest)], None)?))?;
+            }
+            result => return result,
+        }
     }
 }
 
@@ -178,6 +199,20 @@ mod tests {
         assert_eq!((input.available(), input.read(&mut buffer).unwrap(), &buffer), (5, 3, b"abc"));
         assert_eq!((input.available(), input.read(&mut buffer).unwrap(), &buffer[..2]), (2, 2, &b"de"[..]));
         assert_eq!(input.read(&mut buffer).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_stream_that_does_not_block_is_waited_for() {
+        let (reader, mut writer) = io::pipe().unwrap();
+        rustix::fs::fcntl_setfl(&reader, rustix::fs::OFlags::NONBLOCK).unwrap();
+        let late = std::thread::spawn(move || {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            io::Write::write_all(&mut writer, b"late").unwrap();
+        });
+        let mut buffer = [0; 8];
+        let read = waiting(reader.as_fd(), PollFlags::IN, || Ok(rustix::io::read(&reader, &mut buffer)?));
+        assert_eq!((read.unwrap(), &buffer[..4]), (4, &b"late"[..]));
+        late.join().unwrap();
     }
 
     #[test]

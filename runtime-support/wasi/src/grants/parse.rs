@@ -26,7 +26,10 @@ pub enum GrantError {
     #[error("`{0}` names no variable; write env or env:NAME[=VALUE]")]
     NoVariable(String),
     /// A network grant without host and port.
-    #[error("`{0}` needs a host and a port; write {kind}:HOST:PORT, an IPv6 address in brackets", kind = .0.split(':').next().unwrap_or_default())]
+    #[error(
+        "`{0}` needs a host and a port; write {kind}:HOST:PORT, an IPv6 address in brackets",
+        kind = .0.split(':').next().unwrap_or_default()
+    )]
     NoAddress(String),
     /// A port that is not a number up to 65535.
     #[error("`{port}` in `{grant}` is not a port: a number up to 65535 is wanted")]
