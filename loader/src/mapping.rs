@@ -41,10 +41,14 @@ unsafe impl Send for Code {}
 unsafe impl Sync for Code {}
 
 impl Code {
-    /// Maps `file`, whose headers these are.
-    pub(crate) fn map(file: &File, headers: &Headers, options: &OpenOptions) -> Result<Code, OpenErrorKind> {
+    /// The code of the file that `mapping` is of and that has these headers.
+    pub(crate) fn new(
+        file: &File,
+        mapping: Mapping,
+        headers: &Headers,
+        options: &OpenOptions,
+    ) -> Result<Code, OpenErrorKind> {
         let header = &headers.header;
-        let mapping = Mapping::new(file, headers.file_len).map_err(OpenErrorKind::io("map the file"))?;
         let meta_bytes = mapping.get(headers.meta.clone()).unwrap_or_default();
         // SAFETY: the bytes are those of the mapping, which is kept beside the tables and never moves.
         let meta_bytes: &'static [u8] = unsafe { &*std::ptr::from_ref(meta_bytes) };
@@ -53,10 +57,6 @@ impl Code {
             MetaError::Table(table) => OpenErrorKind::Table(table),
             MetaError::Truncated | MetaError::Magic => OpenErrorKind::Table("contents"),
         })?;
-        // The header is used from here on as the mapping has it: it must be what was checked.
-        if meta.header != *header {
-            return Err(OpenErrorKind::Forbidden("a content that changes while it is opened"));
-        }
         let text_len = header.text_len as usize;
         let (text, library) = if options.debugger {
             // SAFETY: the headers were checked: no initialisers, no needed libraries, no relocations.
@@ -117,7 +117,8 @@ pub(crate) struct Mapping {
 }
 
 impl Mapping {
-    fn new(file: &File, len: u64) -> io::Result<Mapping> {
+    /// Maps the first `len` bytes of `file`.
+    pub(crate) fn new(file: &File, len: u64) -> io::Result<Mapping> {
         let len = usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?;
         // SAFETY: the file does not change while it is mapped: its policy (see `Policy`) sees to that, or the caller
         // of `open_trusted` has promised it.

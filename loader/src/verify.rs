@@ -4,7 +4,7 @@
 //! A file that changed a moment ago is not remembered, since another change might not move its times.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::ops::Range;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::sync::{Mutex, PoisonError};
@@ -38,9 +38,9 @@ const CHUNK: usize = 256 << 10;
 
 static REMEMBERED: Mutex<Option<HashSet<Identity>>> = Mutex::new(None);
 
-/// Checks the digest of `file`, or remembers having done so.
-pub(crate) fn check(file: &File, headers: &Headers) -> Result<(), OpenErrorKind> {
-    let identity = identity(file)?;
+/// Checks the digest of `file`, whose attributes are `metadata`, or remembers having done so.
+pub(crate) fn check(file: &File, metadata: &Metadata, headers: &Headers) -> Result<(), OpenErrorKind> {
+    let identity = identity(metadata);
     if identity.is_some_and(is_remembered) {
         return Ok(());
     }
@@ -74,18 +74,17 @@ fn digest(file: &File, len: u64, hole: Range<u64>) -> Result<Digest, OpenErrorKi
 }
 
 /// The file's identity, if only we can write it and it was left alone for a while.
-fn identity(file: &File) -> Result<Option<Identity>, OpenErrorKind> {
-    let metadata = file.metadata().map_err(OpenErrorKind::io("read the file's attributes"))?;
+fn identity(metadata: &Metadata) -> Option<Identity> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let changed = Duration::new(metadata.ctime().max(0) as u64, metadata.ctime_nsec().max(0) as u32);
     let settled = now.checked_sub(changed).is_some_and(|age| age > SETTLED);
-    Ok((settled && sys::file::only_we_write(metadata.uid(), metadata.mode())).then(|| Identity {
+    (settled && sys::file::only_we_write(metadata.uid(), metadata.mode())).then(|| Identity {
         device: metadata.dev(),
         inode: metadata.ino(),
         size: metadata.len(),
         modified: (metadata.mtime(), metadata.mtime_nsec()),
         changed: (metadata.ctime(), metadata.ctime_nsec()),
-    }))
+    })
 }
 
 fn is_remembered(identity: Identity) -> bool {
