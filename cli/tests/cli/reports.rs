@@ -120,6 +120,18 @@ fn inspect_tells_damage() {
 }
 
 #[test]
+fn another_abi_version_is_told() {
+    let folder = Folder::with("module.wat", MODULE);
+    folder.precast("compile module.wat").succeeds();
+    let mut bytes = folder.read("module.so");
+    let version = bytes.windows(8).position(|window| window == b"PRECAST\0").unwrap() + 8;
+    bytes[version] = 99;
+    folder.write("other.so", &bytes);
+    folder.precast("inspect other.so").fails(1, &["cannot inspect `other.so`", "ABI version 99"]);
+    folder.precast("run other.so").fails(125, &["cannot open `other.so`", "99"]);
+}
+
+#[test]
 fn inspect_never_panics_on_damaged_artifacts() {
     let folder = Folder::with("module.wat", MODULE);
     folder.precast("compile module.wat").succeeds();
