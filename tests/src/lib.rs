@@ -1,9 +1,20 @@
-//! What the tests of precast as a whole have in common: where things are, and the built command.
+//! What the tests of precast as a whole have in common: where things are, the built command, modules, random numbers,
+//! and processes of a test's own.
+
+mod process;
+mod random;
+pub mod smith;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+use precast_compiler::Options;
+use precast_loader::Artifact;
+
+pub use process::{again, role, tool};
+pub use random::Random;
 
 /// The root of the workspace.
 ///
@@ -51,4 +62,28 @@ pub fn precast_binary() -> &'static Path {
 /// If standard output is closed.
 pub fn say(line: impl std::fmt::Display) {
     writeln!(std::io::stdout(), "{line}").expect("standard output can be written");
+}
+
+/// Compiles a module in the text format with the default options.
+///
+/// # Panics
+/// If it cannot be compiled.
+pub fn compile(wat: &str) -> Vec<u8> {
+    compile_with(wat, &Options::default())
+}
+
+/// Compiles a module in the text format.
+///
+/// # Panics
+/// If it cannot be compiled.
+pub fn compile_with(wat: &str, options: &Options<'_>) -> Vec<u8> {
+    precast_compiler::compile(wat.as_bytes(), options).unwrap_or_else(|error| panic!("{error}\n{wat}"))
+}
+
+/// Compiles and opens a module in the text format.
+///
+/// # Panics
+/// If it cannot be compiled or opened.
+pub fn artifact(wat: &str) -> Artifact {
+    Artifact::open_bytes(&compile(wat)).expect("what was just compiled can be opened")
 }

@@ -4,24 +4,7 @@
 
 use precast_compiler::{Emit, Options, compile};
 use precast_loader::{Artifact, Linker, Policy};
-use precast_tests::workspace_root;
-
-/// splitmix64 (Steele, Lea, Flood 2014): small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ z >> 31
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-}
+use precast_tests::{Random, workspace_root};
 
 /// A damaged copy: cut short, or with one to eight bits flipped.
 fn damage(bytes: &[u8], random: &mut Random) -> Vec<u8> {
