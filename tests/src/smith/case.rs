@@ -5,10 +5,15 @@
 //! each call and loop, and trap at its end.
 
 use arbitrary::Unstructured;
+use wasm_encoder::reencode::{Error, Reencode};
+use wasm_encoder::{ImportSection, Module as Encoded};
 use wasm_smith::{Config, InstructionKind, InstructionKinds, Module};
 
 use super::{MEMORY_LIMIT, TABLE_LIMIT};
 use crate::Random;
+
+/// First name of all imports; the second is the import's number.
+pub const IMPORTS: &str = "import";
 
 /// Calls and loops that one instance may make. Few, since what is left after the first endless loop is nothing.
 const FUEL: u32 = 1000;
@@ -42,13 +47,37 @@ impl Case {
         let fuel = if random.below(16) == 0 { MUCH_FUEL } else { FUEL };
         let mut module = Module::new(config(&mut random, !canonicalize_nans), &mut Unstructured::new(bytes)).ok()?;
         module.ensure_termination(fuel).ok()?;
-        Some(Case { seed, module: module.to_bytes(), canonicalize_nans })
+        Some(Case { seed, module: number_imports(&module.to_bytes()), canonicalize_nans })
     }
 
     /// The module in the text format.
     pub fn text(&self) -> String {
         wasmprinter::print_bytes(&self.module).unwrap_or_else(|error| format!(";; cannot be printed: {error}\n"))
     }
+}
+
+/// The module with import `k` renamed to [`IMPORTS`] `"k"`: a random one may want different things under one name.
+fn number_imports(module: &[u8]) -> Vec<u8> {
+    struct Numbered;
+    impl Reencode for Numbered {
+        type Error = std::convert::Infallible;
+
+        fn parse_import_section(
+            &mut self,
+            imports: &mut ImportSection,
+            section: wasmparser::ImportSectionReader<'_>,
+        ) -> Result<(), Error<Self::Error>> {
+            for import in section.into_imports() {
+                let name = imports.len().to_string();
+                imports.import(IMPORTS, &name, self.entity_type(import?.ty)?);
+            }
+            Ok(())
+        }
+    }
+    let mut encoded = Encoded::new();
+    let parsed = Numbered.parse_core_module(&mut encoded, wasmparser::Parser::new(0), module);
+    parsed.expect("wasm-smith makes well-formed modules");
+    encoded.finish()
 }
 
 fn config(random: &mut Random, canonicalize_nans: bool) -> Config {

@@ -7,7 +7,8 @@ use precast_loader::{
 };
 use precast_targets::Arch;
 
-use super::environment::{self, Host, HostResult};
+use super::case::IMPORTS;
+use super::environment::{self, Host, HostResult, is_host_function};
 use super::plan::Step;
 use super::play::{self, FRAMES, Guest, Item, Stop, Trace};
 use super::value::{Value, hash, hash_bytes};
@@ -59,9 +60,8 @@ pub fn check_case(case: Case) -> Result<Checked, Failure> {
     let provider_artifact = open(&compile_as("provider", provider.as_bytes(), &options)?)?;
     let exports: Vec<_> = artifact.exports().map(|export| (export.name.to_owned(), export.ty)).collect();
     let plan = Plan::new(&exports, case.seed);
-    let names: Vec<_> = artifact.imports().map(|import| (import.module.to_owned(), import.name.to_owned())).collect();
     let run = |artifact: &Artifact| {
-        Run { artifact, provider: &provider_artifact, names: &names, imports: &imports, plan: &plan }.play()
+        Run { artifact, provider: &provider_artifact, imports: &imports, plan: &plan }.play()
     };
     let agree = |what: &str, one: &Trace, other: &Trace| match play::difference(&plan, one, other) {
         Some(difference) => Err(Failure(format!("{what}: {difference}"))),
@@ -78,7 +78,8 @@ pub fn check_case(case: Case) -> Result<Checked, Failure> {
     }
     agree("at another address", &trace, &run(&open(&bytes)?)?)?;
     let (name, options) = variant(case.seed, options)?;
-    agree(name, &trace, &run(&open(&compile_as(name, &case.module, &options)?)?)?)?;
+    let other = run(&open(&compile_as(name, &case.module, &options)?)?)?;
+    agree(name, &play::without_trap_offsets(&trace), &play::without_trap_offsets(&other))?;
     Ok(Checked { case, imports, provider, plan, trace })
 }
 
@@ -109,7 +110,6 @@ fn open(bytes: &[u8]) -> Result<Artifact, Failure> {
 struct Run<'a> {
     artifact: &'a Artifact,
     provider: &'a Artifact,
-    names: &'a [(String, String)],
     imports: &'a [ExternType],
     plan: &'a Plan,
 }
@@ -126,17 +126,13 @@ impl Run<'_> {
         let mut store = Store::new(Host::default());
         let mut linker = Linker::new();
         for (index, ty) in self.imports.iter().enumerate() {
-            define_host(&mut linker, "host", &index.to_string(), index, ty);
+            define_host(&mut linker, "host", index, ty);
         }
         let provider = linker.bind(self.provider).map_err(unbound)?.limits(limits);
         let provider = provider.instantiate_in(&mut store).map_err(|error| Failure(format!("provider: {error}")))?;
-        for (index, (ty, (module, name))) in self.imports.iter().zip(self.names).enumerate() {
-            if environment::is_host_function(index, ty) {
-                define_host(&mut linker, module, name, index, ty);
-            } else {
-                let item = store.export(provider, &index.to_string());
-                linker.define(module, name, item.ok_or_else(|| Failure(format!("the provider lacks {index}")))?);
-            }
+        linker.define_instance(IMPORTS, &store, provider);
+        for (index, ty) in self.imports.iter().enumerate().filter(|(index, ty)| is_host_function(*index, ty)) {
+            define_host(&mut linker, IMPORTS, index, ty);
         }
         let bound = linker.bind(self.artifact).map_err(unbound)?.limits(limits);
         let (instance, instantiated) = match bound.instantiate_in(&mut store) {
@@ -150,10 +146,10 @@ impl Run<'_> {
 }
 
 /// Defines the host function `index`, if `ty` is one's type.
-fn define_host(linker: &mut Linker<Host>, module: &str, name: &str, index: usize, ty: &ExternType) {
+fn define_host(linker: &mut Linker<Host>, module: &str, index: usize, ty: &ExternType) {
     let ExternType::Func(ty) = ty else { return };
     let results = ty.results.clone();
-    linker.func_dynamic(module, name, ty.clone(), move |caller, params, values| {
+    linker.func_dynamic(module, &index.to_string(), ty.clone(), move |caller, params, values| {
         let named = params.iter().map(|param| to_value(param, &[])).collect();
         let made = caller.data_mut().call(index, named, &results).ok_or("the host fails")?;
         for (value, made) in values.iter_mut().zip(made) {
@@ -191,10 +187,6 @@ impl OwnGuest {
             }
         }
         OwnGuest { store, instance, items, functions }
-    }
-
-    fn export(&self, name: &str) -> Option<Extern> {
-        self.store.export(self.instance?, name)
     }
 }
 

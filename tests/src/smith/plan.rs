@@ -100,7 +100,7 @@ impl Plan {
 }
 
 fn change(name: String, ty: &ExternType, functions: usize, random: &mut Random) -> Step {
-    let mut value = |ty: ValType, random: &mut Random| Value::random(ty, functions, random);
+    let value = |ty: ValType, random: &mut Random| Value::random(ty, functions, random);
     match ty {
         ExternType::Func(_) => unreachable!("functions are called"),
         ExternType::Global(ty) => Step::SetGlobal { name, value: value(ty.ty, random) },

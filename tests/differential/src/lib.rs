@@ -1,0 +1,44 @@
+//! Random modules on precast and on wasmtime: results, traps with their places, calls of the host, and after each call
+//! all globals, memories and tables must be equal.
+//!
+//! [`check`] is the whole of it; what happens on precast's side, and how cases are made, is in `precast_tests::smith`.
+
+mod peer;
+
+use precast_tests::smith::{self, Failure, play};
+
+/// What came of a case without a failure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Whether there was a case for the seed.
+    pub checked: bool,
+    /// Calls and other steps that were compared.
+    pub steps: usize,
+    /// How many of them trapped.
+    pub traps: usize,
+    /// How many exhausted the stack.
+    pub overflows: usize,
+    /// Calls of host functions.
+    pub host_calls: usize,
+}
+
+/// Checks the case with this seed.
+///
+/// # Errors
+/// What differs between precast and the peer, or between two ways to run it on precast.
+pub fn check(seed: u64) -> Result<Outcome, Failure> {
+    let Some(checked) = smith::check(seed)? else { return Ok(Outcome::default()) };
+    let trace = peer::play(&checked)?;
+    if let Some(difference) = play::difference(&checked.plan, &checked.trace, &trace) {
+        return Err(Failure(format!("precast is one, wasmtime the other: {difference}")));
+    }
+    let events = || trace.iter().flatten();
+    let stops = || events().filter_map(|event| event.outcome.as_ref().err());
+    Ok(Outcome {
+        checked: true,
+        steps: events().count(),
+        traps: stops().filter(|stop| matches!(stop, play::Stop::Trap { .. })).count(),
+        overflows: stops().filter(|stop| matches!(stop, play::Stop::StackOverflow)).count(),
+        host_calls: events().map(|event| event.host_calls.len()).sum(),
+    })
+}
