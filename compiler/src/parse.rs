@@ -351,6 +351,7 @@ pub(crate) fn val_type_of_ref(ty: RefType) -> Result<ValType, &'static str> {
         RefType::FUNCREF => Ok(ValType::FuncRef),
         RefType::EXTERNREF => Ok(ValType::ExternRef),
         _ if ty.is_func_ref() || ty.is_extern_ref() || ty.type_index().is_some() => Err(proposal::FUNCTION_REFERENCES),
+        _ if ty.as_non_null() == RefType::EXN => Err(proposal::EXCEPTIONS),
         _ => Err(proposal::GC),
     }
 }

@@ -58,7 +58,14 @@ impl FuncTranslator<'_> {
     }
 
     /// Copies by the builtin; returns other than zero if that is out of bounds.
-    pub(super) fn copy_by_builtin(&mut self, to_memory: u32, from_memory: u32, to: Value, from: Value, len: Value) -> Value {
+    pub(super) fn copy_by_builtin(
+        &mut self,
+        to_memory: u32,
+        from_memory: u32,
+        to: Value,
+        from: Value,
+        len: Value,
+    ) -> Value {
         let (to_memory, from_memory) = (self.memory_row(to_memory), self.memory_row(from_memory));
         let (to, from, len) = (self.extend(to), self.extend(from), self.extend(len));
         self.call_builtin(Builtin::memory_copy, &[to_memory, from_memory, to, from, len])[0]
