@@ -99,7 +99,7 @@ fn large_frame(slots: usize) -> String {
 fn frames_larger_than_the_guard_meet_it() {
     // Frames of 1.25 guards, in a stack of a megabyte; and one that is larger than its stack, guard and host words
     // together, so that an access beyond would fall below the slot.
-    for (slots, stack) in [(5 << 10, 1 << 20), (40 << 10, 64 << 10)] {
+    for (slots, stack) in [(5 << 10, 1 << 20), (8 << 10, 16 << 10)] {
         let module = compile_with(&large_frame(slots), &Options { stack_size: stack, ..Options::default() });
         let bound = bind(&Artifact::open_bytes(&module).unwrap(), |_| ());
         overflows(&bound, &["large"], || ());
