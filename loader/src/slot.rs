@@ -28,10 +28,12 @@ const RESIDENT_LIMIT: usize = 4 << 20;
 #[non_exhaustive]
 pub enum SlotError {
     /// The system refused the addresses: a limit of the process (`ulimit -v`), or none are left.
-    #[error("cannot reserve {wanted} bytes of addresses for an instance")]
+    #[error("cannot reserve {wanted} bytes of addresses for an instance{}", of_limit(*limit))]
     AddressSpace {
         /// Bytes of the reservation.
         wanted: u64,
+        /// Bytes of addresses that the process may have in all (`RLIMIT_AS`), if that is limited.
+        limit: Option<u64>,
         /// What the system said.
         source: std::io::Error,
     },
@@ -56,6 +58,10 @@ pub enum SlotError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+fn of_limit(limit: Option<u64>) -> String {
+    limit.map(|limit| format!(": the process may have {limit} in all (ulimit -v)")).unwrap_or_default()
 }
 
 impl SlotError {
@@ -83,7 +89,11 @@ impl Slot {
     pub(crate) fn map(artifact: &ArtifactInner) -> Result<Slot, SlotError> {
         let blueprint = artifact.blueprint()?.clone();
         let len = blueprint.slot_size;
-        let start = memory::reserve(len).map_err(|source| SlotError::AddressSpace { wanted: len as u64, source })?;
+        let start = memory::reserve(len).map_err(|source| SlotError::AddressSpace {
+            wanted: len as u64,
+            limit: memory::address_limit(),
+            source,
+        })?;
         let sizes = blueprint.memories.iter().map(|memory| memory.initial).collect();
         let slot = Slot { start, blueprint, sizes };
         slot.map_parts(artifact)?;
