@@ -46,8 +46,14 @@ pub fn run(report: &mut Report) -> Result<()> {
     report.compare(
         "call of the host",
         "ns",
-        || Ok(nanoseconds(1, || our_host.call(&mut ours, HOST_CALLS).map(drop).map_err(Into::into))? / f64::from(HOST_CALLS)),
-        || Ok(nanoseconds(1, || peer_host.call(&mut store, HOST_CALLS).map(drop).map_err(Into::into))? / f64::from(HOST_CALLS)),
+        || {
+            Ok(nanoseconds(1, || our_host.call(&mut ours, HOST_CALLS).map(drop).map_err(Into::into))?
+                / f64::from(HOST_CALLS))
+        },
+        || {
+            Ok(nanoseconds(1, || peer_host.call(&mut store, HOST_CALLS).map(drop).map_err(Into::into))?
+                / f64::from(HOST_CALLS))
+        },
     )?;
     report.compare(
         "trap, caught",

@@ -29,7 +29,11 @@ pub fn run(report: &mut Report) -> Result<()> {
 fn sibling(name: &str) -> Result<PathBuf> {
     let path = std::env::current_exe()?.with_file_name(name);
     if !path.exists() {
-        return Err(format!("{} is missing: build all of the package with `cargo build --release -p precast-benches`", path.display()).into());
+        return Err(format!(
+            "{} is missing: build all of the package with `cargo build --release -p precast-benches`",
+            path.display()
+        )
+        .into());
     }
     Ok(path)
 }

@@ -2,8 +2,9 @@
 //!
 //! Written once over [`Guest`], so that what is compared is the runtimes and not their WASI.
 
-use std::time::Instant;
+use std::time::Duration;
 
+use crate::child::cpu_time;
 use crate::{Error, Result};
 
 /// Guest memory, whoever runs the guest.
@@ -22,12 +23,12 @@ fn read_u32(guest: &impl Guest, at: u32) -> Result<u32> {
 pub struct Host {
     pub args: Vec<String>,
     pub stderr: String,
-    start: Instant,
+    start: Duration,
 }
 
 impl Host {
     pub fn new(args: &[&str]) -> Self {
-        Host { args: args.iter().map(|arg| (*arg).to_string()).collect(), stderr: String::new(), start: Instant::now() }
+        Host { args: args.iter().map(|arg| (*arg).to_string()).collect(), stderr: String::new(), start: cpu_time() }
     }
 
     pub fn args_sizes_get(&self, guest: &mut impl Guest, count: u32, size: u32) -> Result<i32> {
@@ -48,7 +49,7 @@ impl Host {
     }
 
     pub fn clock_time_get(&self, guest: &mut impl Guest, result: u32) -> Result<i32> {
-        guest.write(result, &(self.start.elapsed().as_nanos() as u64).to_le_bytes())?;
+        guest.write(result, &((cpu_time() - self.start).as_nanos() as u64).to_le_bytes())?;
         Ok(0)
     }
 
@@ -91,7 +92,10 @@ pub mod ours {
     }
 
     /// Lends the host out of the caller, so that it and the guest's memory can be used together.
-    fn with<R>(caller: &mut Caller<'_, Host>, call: impl FnOnce(&mut Host, &mut View<'_, '_>) -> Result<R>) -> Result<R> {
+    fn with<R>(
+        caller: &mut Caller<'_, Host>,
+        call: impl FnOnce(&mut Host, &mut View<'_, '_>) -> Result<R>,
+    ) -> Result<R> {
         let memory = caller.memory().ok_or("no memory")?;
         let mut host = std::mem::replace(caller.data_mut(), Host::new(&[]));
         let result = call(&mut host, &mut View(caller, memory));
@@ -103,13 +107,17 @@ pub mod ours {
         const WASI: &str = "wasi_snapshot_preview1";
         type C<'a, 'b> = &'a mut Caller<'b, Host>;
         let mut linker = Linker::new();
-        linker.func(WASI, "args_sizes_get", |c: C<'_, '_>, n: u32, size: u32| with(c, |h, g| h.args_sizes_get(g, n, size)));
+        linker.func(WASI, "args_sizes_get", |c: C<'_, '_>, n: u32, size: u32| {
+            with(c, |h, g| h.args_sizes_get(g, n, size))
+        });
         linker.func(WASI, "args_get", |c: C<'_, '_>, argv: u32, buf: u32| with(c, |h, g| h.args_get(g, argv, buf)));
         linker.func(WASI, "environ_sizes_get", |c: C<'_, '_>, n: u32, size: u32| {
             with(c, |_, g| Host::new(&[]).args_sizes_get(g, n, size))
         });
         linker.func(WASI, "environ_get", |_: C<'_, '_>, _: u32, _: u32| 0i32);
-        linker.func(WASI, "clock_time_get", |c: C<'_, '_>, _: i32, _: i64, out: u32| with(c, |h, g| h.clock_time_get(g, out)));
+        linker.func(WASI, "clock_time_get", |c: C<'_, '_>, _: i32, _: i64, out: u32| {
+            with(c, |h, g| h.clock_time_get(g, out))
+        });
         linker.func(WASI, "random_get", |c: C<'_, '_>, buf: u32, len: u32| with(c, |h, g| h.random_get(g, buf, len)));
         linker.func(WASI, "fd_write", |c: C<'_, '_>, fd: i32, iovs: u32, n: u32, out: u32| {
             with(c, |h, g| h.fd_write(g, fd, iovs, n, out))
@@ -151,19 +159,25 @@ pub mod peers {
         const WASI: &str = "wasi_snapshot_preview1";
         type C<'a> = Caller<'a, Host>;
         let mut linker = Linker::new(engine);
-        linker.func_wrap(WASI, "args_sizes_get", |c: C<'_>, n: u32, size: u32| with(c, |h, g| h.args_sizes_get(g, n, size)))?;
+        linker.func_wrap(WASI, "args_sizes_get", |c: C<'_>, n: u32, size: u32| {
+            with(c, |h, g| h.args_sizes_get(g, n, size))
+        })?;
         linker.func_wrap(WASI, "args_get", |c: C<'_>, argv: u32, buf: u32| with(c, |h, g| h.args_get(g, argv, buf)))?;
         linker.func_wrap(WASI, "environ_sizes_get", |c: C<'_>, n: u32, size: u32| {
             with(c, |_, g| Host::new(&[]).args_sizes_get(g, n, size))
         })?;
         linker.func_wrap(WASI, "environ_get", |_: C<'_>, _: u32, _: u32| 0i32)?;
+        linker.func_wrap(WASI, "clock_time_get", |c: C<'_>, _: i32, _: i64, out: u32| {
+            with(c, |h, g| h.clock_time_get(g, out))
+        })?;
         linker
-            .func_wrap(WASI, "clock_time_get", |c: C<'_>, _: i32, _: i64, out: u32| with(c, |h, g| h.clock_time_get(g, out)))?;
-        linker.func_wrap(WASI, "random_get", |c: C<'_>, buf: u32, len: u32| with(c, |h, g| h.random_get(g, buf, len)))?;
+            .func_wrap(WASI, "random_get", |c: C<'_>, buf: u32, len: u32| with(c, |h, g| h.random_get(g, buf, len)))?;
         linker.func_wrap(WASI, "fd_write", |c: C<'_>, fd: i32, iovs: u32, n: u32, out: u32| {
             with(c, |h, g| h.fd_write(g, fd, iovs, n, out))
         })?;
-        linker.func_wrap(WASI, "proc_exit", |_: C<'_>, code: i32| -> wasmtime::Result<()> { wasmtime::bail!("exit {code}") })?;
+        linker.func_wrap(WASI, "proc_exit", |_: C<'_>, code: i32| -> wasmtime::Result<()> {
+            wasmtime::bail!("exit {code}")
+        })?;
         Ok(linker)
     }
 }

@@ -8,7 +8,8 @@ use crate::{Result, peer};
 
 pub fn run(report: &mut Report) -> Result<()> {
     let engine = peer::engine()?;
-    for (label, functions) in [("2 KiB", 0), ("200 KiB", 300), ("1 MiB", 1_700), ("8 MiB", 14_000), ("30 MiB", 52_000)] {
+    for (label, functions) in [("2 KiB", 0), ("200 KiB", 300), ("1 MiB", 1_700), ("8 MiB", 14_000), ("30 MiB", 52_000)]
+    {
         let pair = Pair::compile(&engine, padded(functions)?.as_bytes())?;
         let size = std::fs::metadata(&pair.artifact)?.len();
         report.compare(
@@ -28,7 +29,10 @@ fn padded(functions: u32) -> Result<String> {
         write!(text, "(func (export \"f{index}\") (param i32) (result i32) local.get 0")?;
         for step in 0..24 {
             let constant = index.wrapping_mul(0x9e37_79b9).wrapping_add(step * 0x85eb_ca6b) as i32;
-            write!(text, " i32.const {constant} i32.xor i32.load offset={step} i32.const {step} i32.rotl local.get 0 i32.add")?;
+            write!(
+                text,
+                " i32.const {constant} i32.xor i32.load offset={step} i32.const {step} i32.rotl local.get 0 i32.add"
+            )?;
         }
         text.push_str(")\n");
     }

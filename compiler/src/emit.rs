@@ -28,7 +28,8 @@ pub(crate) fn asm(program: &Program<'_>, functions: &[CompiledFunction]) -> Resu
     let mut out = String::new();
     for function in functions {
         let asm = function.asm.as_deref().unwrap_or_default();
-        writeln!(out, "; {}\n{asm}", program.symbol_name(function.symbol)).map_err(|error| Error::internal("asm", error))?;
+        writeln!(out, "; {}\n{asm}", program.symbol_name(function.symbol))
+            .map_err(|error| Error::internal("asm", error))?;
     }
     Ok(out.into_bytes())
 }

@@ -70,7 +70,10 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn invalid(error: &wasmparser::Error, function: Option<u32>) -> Self {
-        Error::Invalid { message: error.message().to_string(), place: Place { function, offset: error.offset() as u64 } }
+        Error::Invalid {
+            message: error.message().to_string(),
+            place: Place { function, offset: error.offset() as u64 },
+        }
     }
 
     pub(crate) fn unsupported(proposal: &'static str, function: Option<u32>, offset: usize) -> Self {

@@ -157,7 +157,9 @@ impl Pages {
         for (number, page) in self.pages {
             let slot_offset = number * self.page_size;
             match runs.last_mut() {
-                Some(run) if slot_offset - (run.slot_offset + run.bytes.len() as u64) <= MAX_GAP_PAGES * self.page_size => {
+                Some(run)
+                    if slot_offset - (run.slot_offset + run.bytes.len() as u64) <= MAX_GAP_PAGES * self.page_size =>
+                {
                     run.bytes.resize((slot_offset - run.slot_offset) as usize, 0);
                     run.bytes.extend_from_slice(&page);
                 }

@@ -47,7 +47,8 @@ pub fn compile(input: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error> {
     // Text offsets are final from here on.
     let text = text::Text::place(&*isa, &functions)?;
     let image = image::image(&program, &text);
-    let input = link::LinkInput { program: &program, options, functions: &functions, text: &text, image: &image, isa: &*isa };
+    let input =
+        link::LinkInput { program: &program, options, functions: &functions, text: &text, image: &image, isa: &*isa };
     match options.emit {
         Emit::Obj => link::object(&input),
         _ => link::link(&input),

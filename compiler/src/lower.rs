@@ -20,7 +20,7 @@ use crate::{Emit, Error, OptLevel, Options};
 
 /// A reference from code to a symbol.
 #[derive(Clone, Copy, Debug)]
-pub struct Relocation {
+pub(crate) struct Relocation {
     /// Offset in bytes of the field in the function.
     pub offset: u32,
     /// What to write there.
@@ -32,7 +32,7 @@ pub struct Relocation {
 }
 
 /// The machine code of a function.
-pub struct CompiledFunction {
+pub(crate) struct CompiledFunction {
     /// Which function.
     pub symbol: Symbol,
     /// Code, then constants and jump tables.
@@ -53,7 +53,7 @@ pub struct CompiledFunction {
 ///
 /// # Errors
 /// [`Error::Internal`] if Cranelift does not know a setting.
-pub fn target_isa(options: &Options<'_>) -> Result<OwnedTargetIsa, Error> {
+pub(crate) fn target_isa(options: &Options<'_>) -> Result<OwnedTargetIsa, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::internal("target settings", error);
     let mut flags = settings::builder();
     let opt_level = match options.opt_level {
@@ -88,7 +88,7 @@ pub fn target_isa(options: &Options<'_>) -> Result<OwnedTargetIsa, Error> {
 ///
 /// # Errors
 /// Of all functions' errors, the first that says the module is invalid, else the first.
-pub fn compile_functions(
+pub(crate) fn compile_functions(
     program: &Program<'_>,
     isa: &dyn TargetIsa,
     options: &Options<'_>,
@@ -115,7 +115,7 @@ pub fn compile_functions(
 ///
 /// # Errors
 /// Those of validating and translating it.
-pub fn translate_symbol(
+pub(crate) fn translate_symbol(
     program: &Program<'_>,
     isa: &dyn TargetIsa,
     symbol: Symbol,
@@ -133,7 +133,7 @@ pub fn translate_symbol(
 }
 
 /// All values, or the most telling error: an invalid function makes the module invalid, whatever else is unsupported.
-pub fn all_or_first_error<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
+pub(crate) fn all_or_first_error<T>(results: Vec<Result<T, Error>>) -> Result<Vec<T>, Error> {
     let mut values = Vec::with_capacity(results.len());
     let mut first = None;
     for result in results {
@@ -163,8 +163,12 @@ fn lower(
     context.func = function;
     context.set_disasm(want_asm);
     context.compile(isa, &mut ControlPlane::default()).map_err(|error| match error.inner {
-        CodegenError::CodeTooLarge => Error::Limit { what: "machine code of the function", found: 1 << 31, limit: (1 << 31) - 1, place },
-        CodegenError::ImplLimitExceeded => Error::Limit { what: "number of values in the function", found: 1 << 24, limit: (1 << 24) - 1, place },
+        CodegenError::CodeTooLarge => {
+            Error::Limit { what: "machine code of the function", found: 1 << 31, limit: (1 << 31) - 1, place }
+        }
+        CodegenError::ImplLimitExceeded => {
+            Error::Limit { what: "number of values in the function", found: 1 << 24, limit: (1 << 24) - 1, place }
+        }
         CodegenError::Verifier(errors) => internal(&errors),
         other => internal(&other),
     })?;
@@ -179,7 +183,12 @@ fn lower(
             }
             other => return Err(internal(&format_args!("relocation against {other:?}"))),
         };
-        relocations.push(Relocation { offset: relocation.offset, kind: relocation.kind, target, addend: relocation.addend });
+        relocations.push(Relocation {
+            offset: relocation.offset,
+            kind: relocation.kind,
+            target,
+            addend: relocation.addend,
+        });
     }
 
     let unwind = code
@@ -208,7 +217,11 @@ fn sites(buffer: &cranelift_codegen::MachBufferFinalized<cranelift_codegen::Fina
     let mut sites: Vec<Site> = buffer
         .traps()
         .iter()
-        .map(|trap| Site { text_offset: trap.offset, code: trap.code.as_raw().get(), wasm_offset: wasm_offset(trap.offset) })
+        .map(|trap| Site {
+            text_offset: trap.offset,
+            code: trap.code.as_raw().get(),
+            wasm_offset: wasm_offset(trap.offset),
+        })
         .collect();
     sites.extend(buffer.call_sites().map(|call| Site {
         text_offset: call.ret_addr,

@@ -8,7 +8,7 @@ use crate::program::ConstExpr;
 
 /// A memory's type.
 #[derive(Clone, Copy, Debug)]
-pub struct MemoryType {
+pub(crate) struct MemoryType {
     /// Minimum size in pages.
     pub min: u64,
     /// Maximum size in pages.
@@ -17,7 +17,7 @@ pub struct MemoryType {
 
 /// A table's type.
 #[derive(Clone, Copy, Debug)]
-pub struct TableType {
+pub(crate) struct TableType {
     /// Type of its elements.
     pub element: ValType,
     /// Minimum number of elements.
@@ -28,7 +28,7 @@ pub struct TableType {
 
 /// A global's type.
 #[derive(Clone, Copy, Debug)]
-pub struct GlobalType {
+pub(crate) struct GlobalType {
     /// Type of its value.
     pub ty: ValType,
     /// Whether it may be set.
@@ -37,7 +37,7 @@ pub struct GlobalType {
 
 /// An import.
 #[derive(Clone, Copy, Debug)]
-pub struct Import<'a> {
+pub(crate) struct Import<'a> {
     /// First name.
     pub module: &'a str,
     /// Second name.
@@ -50,7 +50,7 @@ pub struct Import<'a> {
 
 /// An export.
 #[derive(Clone, Copy, Debug)]
-pub struct Export<'a> {
+pub(crate) struct Export<'a> {
     /// Name.
     pub name: &'a str,
     /// Kind.
@@ -61,7 +61,7 @@ pub struct Export<'a> {
 
 /// An element segment.
 #[derive(Clone, Debug)]
-pub struct ElementSegment {
+pub(crate) struct ElementSegment {
     /// Its references.
     pub items: Vec<ConstExpr>,
     /// What happens with it at instantiation.
@@ -70,7 +70,7 @@ pub struct ElementSegment {
 
 /// What happens with an element segment at instantiation.
 #[derive(Clone, Debug)]
-pub enum ElementMode {
+pub(crate) enum ElementMode {
     /// Nothing; code may copy from it.
     Passive,
     /// Nothing; it only declares functions for `ref.func`.
@@ -86,7 +86,7 @@ pub enum ElementMode {
 
 /// A data segment.
 #[derive(Clone, Debug)]
-pub struct DataSegment<'a> {
+pub(crate) struct DataSegment<'a> {
     /// Its bytes.
     pub bytes: &'a [u8],
     /// The memory it is copied into at instantiation and where; `None` if passive.
@@ -94,7 +94,7 @@ pub struct DataSegment<'a> {
 }
 
 /// A function body, to be validated while it is translated.
-pub struct Body<'a> {
+pub(crate) struct Body<'a> {
     /// The validator for it.
     pub to_validate: FuncToValidate<ValidatorResources>,
     /// The bytes.
@@ -103,7 +103,7 @@ pub struct Body<'a> {
 
 impl Body<'_> {
     /// A validator for the body. Needs allocations because a [`FuncToValidate`] is consumed by becoming one.
-    pub fn validator(&self, allocations: FuncValidatorAllocations) -> FuncValidator<ValidatorResources> {
+    pub(crate) fn validator(&self, allocations: FuncValidatorAllocations) -> FuncValidator<ValidatorResources> {
         let FuncToValidate { resources, index, ty, features } = &self.to_validate;
         FuncToValidate { resources: resources.clone(), index: *index, ty: *ty, features: *features }
             .into_validator(allocations)
@@ -112,7 +112,7 @@ impl Body<'_> {
 
 /// A core module. Vectors of functions, tables, memories and globals are index spaces: imports come first.
 #[derive(Default)]
-pub struct Module<'a> {
+pub(crate) struct Module<'a> {
     /// The name section's name for the module.
     pub name: Option<&'a str>,
     /// Types; an empty function type where the type is not a function type.
@@ -155,7 +155,7 @@ pub struct Module<'a> {
 
 impl Module<'_> {
     /// What to call a function: its name from the name section, or from an export or import, or its index.
-    pub fn func_name(&self, func: u32) -> String {
+    pub(crate) fn func_name(&self, func: u32) -> String {
         if let Some(name) = self.func_names.get(&func) {
             return (*name).to_string();
         }

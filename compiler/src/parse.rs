@@ -10,8 +10,9 @@ use precast_abi::meta::ExternKind;
 use precast_abi::types::{FuncType, ValType};
 use rayon::prelude::*;
 use wasmparser::{
-    CompositeInnerType, DataKind, ElementItems, ElementKind, Encoding, ExternalKind, FuncValidatorAllocations, KnownCustom,
-    Name, Operator, Parser, Payload, RefType, SubType, TableInit, TypeRef, ValidPayload, Validator, WasmFeatures,
+    CompositeInnerType, DataKind, ElementItems, ElementKind, Encoding, ExternalKind, FuncValidatorAllocations,
+    KnownCustom, Name, Operator, Parser, Payload, RefType, SubType, TableInit, TypeRef, ValidPayload, Validator,
+    WasmFeatures,
 };
 
 use crate::Error;
@@ -186,7 +187,8 @@ impl<'a> Module<'a> {
         }
         let func = match &ty.composite_type.inner {
             CompositeInnerType::Func(func) => {
-                let mut types = |types: &[wasmparser::ValType]| types.iter().map(|ty| self.val_type(*ty, offset)).collect();
+                let mut types =
+                    |types: &[wasmparser::ValType]| types.iter().map(|ty| self.val_type(*ty, offset)).collect();
                 FuncType { params: types(func.params()), results: types(func.results()) }
             }
             _ => {
@@ -337,7 +339,8 @@ impl<'a> Module<'a> {
             match name {
                 Name::Module { name, .. } => self.name = Some(name),
                 Name::Function(map) => {
-                    self.func_names.extend(map.into_iter().map_while(Result::ok).map(|naming| (naming.index, naming.name)));
+                    self.func_names
+                        .extend(map.into_iter().map_while(Result::ok).map(|naming| (naming.index, naming.name)));
                 }
                 _ => {}
             }

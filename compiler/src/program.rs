@@ -15,22 +15,22 @@ use crate::module::Module;
 
 /// A function that is compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct DefinedFunc(u32);
+pub(crate) struct DefinedFunc(u32);
 entity_impl!(DefinedFunc, "function");
 
 /// A function that the program imports.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ImportedFunc(u32);
+pub(crate) struct ImportedFunc(u32);
 entity_impl!(ImportedFunc, "import");
 
 /// A row of the artifact's type table. Row 0 is no type.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct TypeId(u32);
+pub(crate) struct TypeId(u32);
 entity_impl!(TypeId, "type");
 
 /// Something with an address in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Symbol {
+pub(crate) enum Symbol {
     /// A function of the program.
     Function(DefinedFunc),
     /// Forwards to an imported function: what a reference to one refers to.
@@ -49,7 +49,7 @@ pub enum Symbol {
 
 impl Symbol {
     /// The symbol as Cranelift's name for it.
-    pub fn to_external_name(self) -> UserExternalName {
+    pub(crate) fn to_external_name(self) -> UserExternalName {
         let (namespace, index) = match self {
             Symbol::Function(func) => (0, func.as_u32()),
             Symbol::ImportStub(import) => (1, import.as_u32()),
@@ -66,7 +66,7 @@ impl Symbol {
     ///
     /// # Panics
     /// If no symbol has that name.
-    pub fn from_external_name(name: &UserExternalName) -> Self {
+    pub(crate) fn from_external_name(name: &UserExternalName) -> Self {
         match name.namespace {
             0 => Symbol::Function(DefinedFunc::from_u32(name.index)),
             1 => Symbol::ImportStub(ImportedFunc::from_u32(name.index)),
@@ -84,7 +84,7 @@ impl Symbol {
 /// result are those of the builtin of the same name, without the memories: it is always the first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u32)]
-pub enum Helper {
+pub(crate) enum Helper {
     /// `memory.copy` of a few bytes; asks the builtin for more.
     MemoryCopy,
     /// `memory.fill` of a few bytes; asks the builtin for more.
@@ -93,12 +93,12 @@ pub enum Helper {
 
 impl Helper {
     /// Every helper.
-    pub const ALL: [Helper; 2] = [Helper::MemoryCopy, Helper::MemoryFill];
+    pub(crate) const ALL: [Helper; 2] = [Helper::MemoryCopy, Helper::MemoryFill];
 }
 
 /// What a function index of a module refers to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FuncPlace {
+pub(crate) enum FuncPlace {
     /// Code of this program.
     Defined(DefinedFunc),
     /// An import of the program.
@@ -107,7 +107,7 @@ pub enum FuncPlace {
 
 impl FuncPlace {
     /// The code that a reference to the function refers to.
-    pub fn symbol(self) -> Symbol {
+    pub(crate) fn symbol(self) -> Symbol {
         match self {
             FuncPlace::Defined(func) => Symbol::Function(func),
             FuncPlace::Imported(import) => Symbol::ImportStub(import),
@@ -117,7 +117,7 @@ impl FuncPlace {
 
 /// Where a memory is. Offsets are from the base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MemoryPlace {
+pub(crate) enum MemoryPlace {
     /// In the slot.
     Own {
         /// Of its first byte.
@@ -134,7 +134,7 @@ pub enum MemoryPlace {
 
 /// A memory as the translator needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Memory {
+pub(crate) struct Memory {
     /// Where it is.
     pub place: MemoryPlace,
     /// How accesses are kept inside.
@@ -149,7 +149,7 @@ pub struct Memory {
 
 /// Where a table is. Offsets are from the base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TablePlace {
+pub(crate) enum TablePlace {
     /// In the block.
     Own {
         /// Of the first element.
@@ -166,7 +166,7 @@ pub enum TablePlace {
 
 /// A table as the translator needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Table {
+pub(crate) struct Table {
     /// Where it is.
     pub place: TablePlace,
     /// Type of its elements.
@@ -184,7 +184,7 @@ pub struct Table {
 
 impl Table {
     /// The number of elements, if it cannot change.
-    pub fn constant_size(&self) -> Option<u64> {
+    pub(crate) fn constant_size(&self) -> Option<u64> {
         match self.place {
             TablePlace::Own { .. } if self.limit == self.min => Some(self.min),
             _ => None,
@@ -194,7 +194,7 @@ impl Table {
 
 /// Where a global is. Offsets are from the base.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GlobalPlace {
+pub(crate) enum GlobalPlace {
     /// In the block.
     Own {
         /// Of its value.
@@ -209,7 +209,7 @@ pub enum GlobalPlace {
 
 /// A global as the translator needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Global {
+pub(crate) struct Global {
     /// Where it is.
     pub place: GlobalPlace,
     /// Type of its value.
@@ -222,7 +222,7 @@ pub struct Global {
 
 /// A segment that code uses while it runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SegmentPlace {
+pub(crate) struct SegmentPlace {
     /// Offset from the base of the 32-bit word with its current length (data: bytes; elements: references), zero once
     /// dropped; `None` if it is dropped from the start, so that its length is always zero.
     pub len_word: Option<i32>,
@@ -234,7 +234,7 @@ pub struct SegmentPlace {
 
 /// What the index spaces of one core instance's module mean in the program.
 #[derive(Clone, Debug, Default)]
-pub struct Env {
+pub(crate) struct Env {
     /// Types; [`TypeId`] 0 for what is not a function type.
     pub types: Vec<TypeId>,
     /// Functions, and the type of each.
@@ -253,7 +253,7 @@ pub struct Env {
 
 /// A function to compile.
 #[derive(Clone, Copy, Debug)]
-pub struct FuncDef {
+pub(crate) struct FuncDef {
     /// Its index in its module's index space.
     pub index: u32,
     /// Its type.
@@ -262,7 +262,7 @@ pub struct FuncDef {
 
 /// A function that the program imports.
 #[derive(Clone, Copy, Debug)]
-pub struct FuncImport {
+pub(crate) struct FuncImport {
     /// Row in the artifact's import table.
     pub row: u32,
     /// Its type.
@@ -273,7 +273,7 @@ pub struct FuncImport {
 
 /// An import of the program.
 #[derive(Clone, Debug)]
-pub struct Import {
+pub(crate) struct Import {
     /// First name.
     pub module: String,
     /// Second name.
@@ -288,7 +288,7 @@ pub struct Import {
 
 /// An export of the program.
 #[derive(Clone, Debug)]
-pub struct Export {
+pub(crate) struct Export {
     /// Name.
     pub name: String,
     /// Kind.
@@ -299,7 +299,7 @@ pub struct Export {
 
 /// One step of the initialiser, in the specification's order.
 #[derive(Clone, Debug)]
-pub enum InitStep {
+pub(crate) enum InitStep {
     /// Evaluate a global's initial value, which needs an imported global.
     Global {
         /// Index in the module's index space.
@@ -342,11 +342,11 @@ pub enum InitStep {
 
 /// A constant expression as a sequence of operations in postfix order, as in the binary.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ConstExpr(pub Vec<ConstOp>);
+pub(crate) struct ConstExpr(pub Vec<ConstOp>);
 
 /// An operation of a [`ConstExpr`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum ConstOp {
+pub(crate) enum ConstOp {
     /// `i32.const`.
     I32(i32),
     /// `i64.const`.
@@ -379,7 +379,7 @@ pub enum ConstOp {
 
 /// A constant.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Const {
+pub(crate) enum Const {
     /// An `i32`.
     I32(i32),
     /// An `i64`.
@@ -398,7 +398,7 @@ pub enum Const {
 
 /// What the image holds besides zeros.
 #[derive(Debug, Default)]
-pub struct Folded {
+pub(crate) struct Folded {
     /// Value of each global the module defines; `None` where the initialiser computes it.
     pub globals: Vec<Option<Const>>,
     /// Element segments copied into a table: segment, table, first element.
@@ -408,7 +408,7 @@ pub struct Folded {
 }
 
 /// What one artifact compiles.
-pub struct Program<'a> {
+pub(crate) struct Program<'a> {
     /// The module.
     pub module: &'a Module<'a>,
     /// What its index spaces mean.
@@ -439,7 +439,7 @@ pub struct Program<'a> {
 
 impl Program<'_> {
     /// Everything that goes into the text, in order.
-    pub fn symbols(&self) -> Vec<Symbol> {
+    pub(crate) fn symbols(&self) -> Vec<Symbol> {
         let functions = self.funcs.keys().map(Symbol::Function);
         let stubs = self.func_imports.keys().map(Symbol::ImportStub);
         let hosts = self.func_imports.keys().map(Symbol::HostThunk);
@@ -450,7 +450,7 @@ impl Program<'_> {
     }
 
     /// Where the input has the code of a symbol, as far as it has.
-    pub fn place(&self, symbol: Symbol) -> Place {
+    pub(crate) fn place(&self, symbol: Symbol) -> Place {
         match symbol {
             Symbol::Function(func) => {
                 let offset = self.module.bodies[func.index()].body.range().start as u64;
@@ -464,7 +464,7 @@ impl Program<'_> {
     }
 
     /// What tools call a symbol.
-    pub fn symbol_name(&self, symbol: Symbol) -> String {
+    pub(crate) fn symbol_name(&self, symbol: Symbol) -> String {
         let import = |kind: &str, import: ImportedFunc| {
             let import = &self.imports[self.func_imports[import].row as usize];
             format!("precast.{kind}.{}.{}", import.module, import.name)

@@ -11,8 +11,8 @@ use crate::constant::evaluate;
 use crate::layout::{self, Block, HostArea};
 use crate::module::{ElementMode, Module};
 use crate::program::{
-    Const, ConstExpr, ConstOp, DefinedFunc, Env, Export, Folded, FuncDef, FuncImport, FuncPlace, Global, GlobalPlace, Helper,
-    Import, ImportedFunc, InitStep, Memory, MemoryPlace, Program, SegmentPlace, Table, TablePlace, TypeId,
+    Const, ConstExpr, ConstOp, DefinedFunc, Env, Export, Folded, FuncDef, FuncImport, FuncPlace, Global, GlobalPlace,
+    Helper, Import, ImportedFunc, InitStep, Memory, MemoryPlace, Program, SegmentPlace, Table, TablePlace, TypeId,
 };
 use crate::{Error, Options};
 
@@ -90,7 +90,11 @@ fn imports(module: &Module<'_>, area: &mut HostArea) -> Vec<Import> {
 }
 
 fn exports(module: &Module<'_>) -> Vec<Export> {
-    let export = |export: &crate::module::Export<'_>| Export { name: export.name.into(), kind: export.kind, index: export.index };
+    let export = |export: &crate::module::Export<'_>| Export {
+        name: export.name.into(),
+        kind: export.kind,
+        index: export.index,
+    };
     let mut exports: Vec<Export> = module.exports.iter().map(export).collect();
     exports.sort_unstable_by(|left, right| left.name.cmp(&right.name));
     exports
@@ -212,10 +216,11 @@ fn entry_types(program: &Program<'_>) -> Vec<TypeId> {
     let module = program.module;
     let exported = module.exports.iter().filter(|export| export.kind == ExternKind::Func).map(|export| export.index);
     let items = module.elements.iter().flat_map(|segment| &segment.items);
-    let referenced = items.chain(&module.global_values).flat_map(|expression| &expression.0).filter_map(|op| match op {
-        ConstOp::Func(func) => Some(*func),
-        _ => None,
-    });
+    let referenced =
+        items.chain(&module.global_values).flat_map(|expression| &expression.0).filter_map(|op| match op {
+            ConstOp::Func(func) => Some(*func),
+            _ => None,
+        });
     let mut types: Vec<TypeId> = exported.chain(referenced).map(|func| program.env.funcs[func as usize].1).collect();
     types.sort_unstable();
     types.dedup();
@@ -243,7 +248,8 @@ fn foreign_funcrefs(module: &Module<'_>) -> bool {
 /// The helpers that function bodies seem to use: those whose opcode's bytes occur in one. An opcode may be written in
 /// more bytes than it needs; such code does without the helper.
 fn helpers(module: &Module<'_>) -> Vec<Helper> {
-    let occurs = |opcode: [u8; 2]| module.bodies.iter().any(|body| body.body.as_bytes().windows(2).any(|at| at == opcode));
+    let occurs =
+        |opcode: [u8; 2]| module.bodies.iter().any(|body| body.body.as_bytes().windows(2).any(|at| at == opcode));
     let used = |helper: &Helper| match helper {
         Helper::MemoryCopy => occurs([0xfc, 10]),
         Helper::MemoryFill => occurs([0xfc, 11]),

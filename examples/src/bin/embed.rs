@@ -34,13 +34,17 @@ fn main() -> Result<(), HostError> {
     // At start: open, and bind the host's functions.
     let artifact = Artifact::open(&path, Policy::Verify)?;
     let mut linker = Linker::<Request>::new();
-    linker.func("host", "read_body", |caller: &mut Caller<'_, Request>, at: u32, room: u32| -> Result<u32, HostError> {
-        let memory = caller.memory().ok_or("the guest exports no memory")?;
-        let body = caller.data().body.clone();
-        let len = body.len().min(room as usize);
-        memory.write(caller, at.into(), &body[..len])?;
-        Ok(len as u32)
-    });
+    linker.func(
+        "host",
+        "read_body",
+        |caller: &mut Caller<'_, Request>, at: u32, room: u32| -> Result<u32, HostError> {
+            let memory = caller.memory().ok_or("the guest exports no memory")?;
+            let body = caller.data().body.clone();
+            let len = body.len().min(room as usize);
+            memory.write(caller, at.into(), &body[..len])?;
+            Ok(len as u32)
+        },
+    );
     linker.func("host", "log", |caller: &mut Caller<'_, Request>, at: u32, len: u32| -> Result<(), HostError> {
         let memory = caller.memory().ok_or("the guest exports no memory")?;
         let text = memory.read_vec(&*caller, at.into(), len.into())?;

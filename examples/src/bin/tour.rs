@@ -17,7 +17,11 @@ fn main() -> Result<(), HostError> {
 
     let (artifact, time) = timed(|| compile(&wasm, &Options::default()));
     let artifact = artifact?;
-    step("compile", time, &format!("{} KiB of WebAssembly, {} KiB of artifact", wasm.len() >> 10, artifact.len() >> 10));
+    step(
+        "compile",
+        time,
+        &format!("{} KiB of WebAssembly, {} KiB of artifact", wasm.len() >> 10, artifact.len() >> 10),
+    );
 
     let path = std::env::temp_dir().join(format!("precast-tour-{}.so", std::process::id()));
     std::fs::write(&path, artifact)?;
@@ -46,7 +50,9 @@ fn main() -> Result<(), HostError> {
     let (instance, time) = timed(|| bound.instantiate(data));
     step("instantiate, second", time, "the slot was reset when the first was dropped");
     drop(instance?);
-    println!("inspect what was made: cargo run --release -p precast -- compile {guest} -o guest.so && readelf -a guest.so");
+    println!(
+        "inspect what was made: cargo run --release -p precast -- compile {guest} -o guest.so && readelf -a guest.so"
+    );
     Ok(())
 }
 

@@ -160,6 +160,7 @@ impl<'a, R: Field> Table<'a, R> {
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "the macro makes public records")]
 mod tests {
     use super::*;
 

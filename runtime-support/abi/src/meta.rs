@@ -500,7 +500,14 @@ mod tests {
             text_len: 100,
             image_offset: 8192,
             image_len: 0,
-            layout: SlotLayout { page_size: 4096, host_size: 4096, stack_start: 1, block_start: 2, base_offset: 3, slot_size: 4 },
+            layout: SlotLayout {
+                page_size: 4096,
+                host_size: 4096,
+                stack_start: 1,
+                block_start: 2,
+                base_offset: 3,
+                slot_size: 4,
+            },
             init: NONE,
         }
     }
@@ -545,7 +552,11 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= 1 << bit;
                 if let Ok(meta) = Meta::parse(&damaged) {
-                    meta.exports.iter().for_each(|row| drop(meta.str(row.name)));
+                    assert!(
+                        meta.exports
+                            .iter()
+                            .all(|row| meta.str(row.name).is_none_or(|name| name.len() <= damaged.len()))
+                    );
                     meta.function_at(40);
                     meta.export("c");
                 }
