@@ -70,10 +70,8 @@ pub(crate) fn image(program: &Program<'_>, text: &Text) -> MemoryImage {
         // Beyond the limit, instantiation fails and nobody sees the table.
         let items = program.module.elements[segment as usize].items.iter().zip(u64::from(first)..table.limit);
         for (item, index) in items {
-            let reference = reference(program, text, item);
-            if reference != funcref::NULL {
-                pages.write(at(elements.into()) + 8 * index, &reference.to_le_bytes());
-            }
+            // Null too: it may take the place of what an earlier segment wrote.
+            pages.write(at(elements.into()) + 8 * index, &reference(program, text, item).to_le_bytes());
         }
     }
     for &(segment, memory, first) in &program.folded.data {

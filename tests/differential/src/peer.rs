@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use precast_loader::{ExternType, TrapCode, ValType};
 use precast_tests::smith::environment::{self, Host, HostResult};
-use precast_tests::smith::plan::{Plan, Step};
+use precast_tests::smith::plan::{Function, Plan, Step};
 use precast_tests::smith::play::{self, FRAMES, Guest, Item, Stop, Trace};
 use precast_tests::smith::value::{Value, hash, hash_bytes};
 use precast_tests::smith::{Checked, Failure, MEMORY_LIMIT, TABLE_LIMIT};
@@ -17,7 +17,7 @@ use wasmtime::{
 ///
 /// # Errors
 /// wasmtime refuses the case.
-pub fn play(checked: &Checked) -> Result<Trace, Failure> {
+pub(crate) fn play(checked: &Checked) -> Result<Trace, Failure> {
     let engine = engine(checked.case.canonicalize_nans);
     let module = |bytes: &[u8]| Module::new(engine, bytes).map_err(|error| Failure(format!("wasmtime: {error:?}")));
     let provider = wat::parse_str(&checked.provider).map_err(|error| Failure(error.to_string()))?;
@@ -112,6 +112,8 @@ struct PeerGuest {
     items: Vec<(String, Extern)>,
     /// The instance's exported functions, in the plan's order.
     functions: Vec<Func>,
+    /// Those that the trace names.
+    named: Vec<Option<Func>>,
 }
 
 impl PeerGuest {
@@ -126,9 +128,11 @@ impl PeerGuest {
             let mut exports: Vec<_> = exports.map(|export| (export.name().to_owned(), export.into_extern())).collect();
             exports.sort_by(|one, other| one.0.cmp(&other.0));
             items.append(&mut exports);
-            functions = plan.functions.iter().filter_map(|(name, _)| instance.get_func(&mut store, name)).collect();
+            let export = |function: &Function| instance.get_func(&mut store, &function.name);
+            functions = plan.functions.iter().filter_map(export).collect();
         }
-        PeerGuest { store, instance, items, functions }
+        let named = functions.iter().zip(&plan.functions).map(|(func, function)| function.defined.then_some(*func));
+        PeerGuest { store, instance, items, named: named.collect(), functions }
     }
 
     fn try_change(&mut self, step: &Step) -> Result<(), Error> {
@@ -170,7 +174,7 @@ impl Guest for PeerGuest {
         let function = self.functions[function];
         let mut results = vec![Val::I32(0); function.ty(&*store).results().len()];
         function.call(&mut *store, &params.map_err(other)?, &mut results).map_err(|error| stop(&error))?;
-        Ok(results.iter().map(|result| to_value(&mut *store, result, &self.functions)).collect())
+        Ok(results.iter().map(|result| to_value(&mut *store, result, &self.named)).collect())
     }
 
     fn change(&mut self, step: &Step) -> bool {
@@ -178,13 +182,13 @@ impl Guest for PeerGuest {
     }
 
     fn state(&mut self) -> Vec<(String, Item)> {
-        let (store, functions) = (&mut self.store, &self.functions);
+        let (store, named) = (&mut self.store, &self.named);
         let mut state = Vec::new();
         for (name, item) in &self.items {
             let item = match item {
                 Extern::Global(global) => {
                     let value = global.get(&mut *store);
-                    Item::Global(to_value(&mut *store, &value, functions))
+                    Item::Global(to_value(&mut *store, &value, named))
                 }
                 Extern::Memory(memory) => {
                     let bytes = memory.data(&*store);
@@ -194,7 +198,7 @@ impl Guest for PeerGuest {
                     let size = table.size(&*store);
                     let element = |index| {
                         let element = table.get(&mut *store, index).map(Val::from);
-                        element.map(|element| to_value(&mut *store, &element, functions))
+                        element.map(|element| to_value(&mut *store, &element, named))
                     };
                     Item::Table { size, hash: hash(&(0..size).map(element).collect::<Vec<_>>()) }
                 }
@@ -211,7 +215,7 @@ impl Guest for PeerGuest {
 }
 
 /// The value as the trace has it.
-fn to_value(mut store: impl AsContextMut, value: &Val, functions: &[Func]) -> Value {
+fn to_value(mut store: impl AsContextMut, value: &Val, named: &[Option<Func>]) -> Value {
     match value {
         Val::I32(value) => Value::I32(*value as u32),
         Val::I64(value) => Value::I64(*value as u64),
@@ -220,7 +224,7 @@ fn to_value(mut store: impl AsContextMut, value: &Val, functions: &[Func]) -> Va
         Val::V128(bits) => Value::V128(bits.as_u128()),
         Val::FuncRef(func) => Value::Func(func.map(|func| {
             let func = func.to_raw(&mut store);
-            functions.iter().position(|other| other.to_raw(&mut store) == func)
+            named.iter().position(|other| other.is_some_and(|other| other.to_raw(&mut store) == func))
         })),
         Val::ExternRef(reference) => Value::Extern(reference.map(|reference| {
             let data = reference.data(&store).ok().flatten();

@@ -4,10 +4,13 @@
 //! each than one with all), then `wasm-smith` draws the module from random bytes. Functions count down a global at
 //! each call and loop, and trap at its end.
 
+use std::collections::HashSet;
+
 use arbitrary::Unstructured;
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{ImportSection, Module as Encoded};
 use wasm_smith::{Config, InstructionKind, InstructionKinds, Module};
+use wasmparser::{Export, ExternalKind, ImportSectionReader, Parser, Payload, TypeRef};
 
 use super::{MEMORY_LIMIT, TABLE_LIMIT};
 use crate::Random;
@@ -50,9 +53,37 @@ impl Case {
         Some(Case { seed, module: number_imports(&module.to_bytes()), canonicalize_nans })
     }
 
-    /// The module in the text format.
+    /// The module in the text format, with the offsets of its instructions as comments.
     pub fn text(&self) -> String {
-        wasmprinter::print_bytes(&self.module).unwrap_or_else(|error| format!(";; cannot be printed: {error}\n"))
+        let mut text = String::new();
+        let mut config = wasmprinter::Config::new();
+        match config.print_offsets(true).print(&self.module, &mut wasmprinter::PrintFmtWrite(&mut text)) {
+            Ok(()) => text,
+            Err(error) => format!(";; cannot be printed: {error}\n"),
+        }
+    }
+
+    /// Names of what the module exports, without functions that it imports.
+    pub fn defined_exports(&self) -> HashSet<&str> {
+        let mut imported = 0;
+        let mut names = HashSet::new();
+        for payload in Parser::new(0).parse_all(&self.module).map_while(Result::ok) {
+            match payload {
+                Payload::ImportSection(imports) => {
+                    let imports = imports.into_imports().map_while(Result::ok);
+                    imported = imports.filter(|import| matches!(import.ty, TypeRef::Func(_))).count();
+                }
+                Payload::ExportSection(exports) => {
+                    let exports = exports.into_iter().map_while(Result::ok);
+                    let defined = |export: &Export<'_>| {
+                        export.kind != ExternalKind::Func || export.index as usize >= imported
+                    };
+                    names.extend(exports.filter(defined).map(|export| export.name));
+                }
+                _ => {}
+            }
+        }
+        names
     }
 }
 
@@ -65,7 +96,7 @@ fn number_imports(module: &[u8]) -> Vec<u8> {
         fn parse_import_section(
             &mut self,
             imports: &mut ImportSection,
-            section: wasmparser::ImportSectionReader<'_>,
+            section: ImportSectionReader<'_>,
         ) -> Result<(), Error<Self::Error>> {
             for import in section.into_imports() {
                 let name = imports.len().to_string();
@@ -75,7 +106,7 @@ fn number_imports(module: &[u8]) -> Vec<u8> {
         }
     }
     let mut encoded = Encoded::new();
-    let parsed = Numbered.parse_core_module(&mut encoded, wasmparser::Parser::new(0), module);
+    let parsed = Numbered.parse_core_module(&mut encoded, Parser::new(0), module);
     parsed.expect("wasm-smith makes well-formed modules");
     encoded.finish()
 }

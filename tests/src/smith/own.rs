@@ -59,7 +59,7 @@ pub fn check_case(case: Case) -> Result<Checked, Failure> {
     let provider = environment::provider(&imports);
     let provider_artifact = open(&compile_as("provider", provider.as_bytes(), &options)?)?;
     let exports: Vec<_> = artifact.exports().map(|export| (export.name.to_owned(), export.ty)).collect();
-    let plan = Plan::new(&exports, case.seed);
+    let plan = Plan::new(&case, &exports);
     let run = |artifact: &Artifact| {
         Run { artifact, provider: &provider_artifact, imports: &imports, plan: &plan }.play()
     };
@@ -170,6 +170,8 @@ struct OwnGuest {
     items: Vec<(String, Extern)>,
     /// The instance's exported functions, in the plan's order.
     functions: Vec<Func>,
+    /// Those that the trace names.
+    named: Vec<Option<Func>>,
 }
 
 impl OwnGuest {
@@ -180,13 +182,14 @@ impl OwnGuest {
         let mut functions = Vec::new();
         if let Some(instance) = instance {
             items.extend(store.exports(instance).map(|(name, item)| (name.to_owned(), item)));
-            for (name, _) in &plan.functions {
-                if let Some(Extern::Func(func)) = store.export(instance, name) {
+            for function in &plan.functions {
+                if let Some(Extern::Func(func)) = store.export(instance, &function.name) {
                     functions.push(func);
                 }
             }
         }
-        OwnGuest { store, instance, items, functions }
+        let named = functions.iter().zip(&plan.functions).map(|(func, function)| function.defined.then_some(*func));
+        OwnGuest { store, instance, items, named: named.collect(), functions }
     }
 }
 
@@ -194,7 +197,7 @@ impl Guest for OwnGuest {
     fn call(&mut self, function: usize, params: &[Value]) -> Result<Vec<Value>, Stop> {
         let params: Vec<_> = params.iter().map(|param| from_value(param, &self.functions)).collect();
         let results = self.functions[function].call(&mut self.store, &params).map_err(stop)?;
-        Ok(results.iter().map(|result| to_value(result, &self.functions)).collect())
+        Ok(results.iter().map(|result| to_value(result, &self.named)).collect())
     }
 
     fn change(&mut self, step: &Step) -> bool {
@@ -231,7 +234,7 @@ impl Guest for OwnGuest {
         for (name, item) in &self.items {
             let item = match item {
                 Extern::Func(_) => continue,
-                Extern::Global(global) => Item::Global(to_value(&global.get(&self.store), &self.functions)),
+                Extern::Global(global) => Item::Global(to_value(&global.get(&self.store), &self.named)),
                 Extern::Memory(memory) => {
                     let size = memory.size_bytes(&self.store);
                     let bytes = memory.read_vec(&self.store, 0, size).expect("all of a memory is inside it");
@@ -239,7 +242,7 @@ impl Guest for OwnGuest {
                 }
                 Extern::Table(table) => {
                     let size = table.size(&self.store);
-                    let element = |index| table.get(&self.store, index).map(|value| to_value(&value, &self.functions));
+                    let element = |index| table.get(&self.store, index).map(|value| to_value(&value, &self.named));
                     Item::Table { size, hash: hash(&(0..size).map(element).collect::<Vec<_>>()) }
                 }
             };
@@ -254,14 +257,14 @@ impl Guest for OwnGuest {
 }
 
 /// The value as the trace has it.
-fn to_value(value: &Val, functions: &[Func]) -> Value {
+fn to_value(value: &Val, named: &[Option<Func>]) -> Value {
     match value {
         Val::I32(value) => Value::I32(*value as u32),
         Val::I64(value) => Value::I64(*value as u64),
         Val::F32(bits) => Value::F32(*bits),
         Val::F64(bits) => Value::F64(*bits),
         Val::V128(bits) => Value::V128(*bits),
-        Val::FuncRef(func) => Value::Func(func.map(|func| functions.iter().position(|other| *other == func))),
+        Val::FuncRef(func) => Value::Func(func.map(|func| named.iter().position(|other| *other == Some(func)))),
         Val::ExternRef(reference) => {
             Value::Extern(reference.as_ref().map(|reference| *reference.downcast_ref().unwrap_or(&u32::MAX)))
         }

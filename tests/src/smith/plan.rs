@@ -2,6 +2,7 @@
 
 use precast_loader::{ExternType, FuncType, ValType};
 
+use super::Case;
 use super::value::Value;
 use crate::Random;
 
@@ -61,24 +62,39 @@ pub enum Step {
     },
 }
 
+/// An exported function.
+#[derive(Clone, Debug)]
+pub struct Function {
+    /// Name of the export.
+    pub name: String,
+    /// Its type.
+    pub ty: FuncType,
+    /// Whether the module defines it; otherwise it imports it.
+    pub defined: bool,
+}
+
 /// What the host does with the instances of a module.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Name and type of each exported function.
-    pub functions: Vec<(String, FuncType)>,
+    /// The exported functions.
+    pub functions: Vec<Function>,
     /// The steps for each instance.
     pub sessions: Vec<Vec<Step>>,
 }
 
 impl Plan {
-    /// A random plan for a module with these exports.
-    pub fn new(exports: &[(String, ExternType)], seed: u64) -> Plan {
-        let mut random = Random(seed.rotate_left(32));
+    /// A random plan for the case, whose module has these exports.
+    pub fn new(case: &Case, exports: &[(String, ExternType)]) -> Plan {
+        let defined = case.defined_exports();
+        let mut random = Random(case.seed.rotate_left(32));
         let mut functions = Vec::new();
         let mut items = Vec::new();
         for (name, ty) in exports {
             match ty {
-                ExternType::Func(ty) => functions.push((name.clone(), ty.clone())),
+                ExternType::Func(ty) => {
+                    let defined = defined.contains(name.as_str());
+                    functions.push(Function { name: name.clone(), ty: ty.clone(), defined });
+                }
                 ExternType::Global(ty) if !ty.mutable => {}
                 ty => items.push((name.as_str(), ty)),
             }
@@ -86,7 +102,7 @@ impl Plan {
         let mut step = || {
             if items.is_empty() || (!functions.is_empty() && random.below(5) != 0) {
                 let function = random.below(functions.len());
-                let types = &functions[function].1.params;
+                let types = &functions[function].ty.params;
                 let params = types.iter().map(|ty| Value::random(*ty, functions.len(), &mut random)).collect();
                 return Step::Call { function, params };
             }

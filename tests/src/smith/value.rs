@@ -19,7 +19,8 @@ pub enum Value {
     F64(u64),
     /// A `v128`.
     V128(u128),
-    /// Null, or a function: the first of the module's exported functions that it is, or `None` if it is none.
+    /// Null, or a function: the first of the module's exported functions that it is, or `None` if it is none or an
+    /// import. (Whether an imported function is the same as another is up to the runtime.)
     Func(Option<Option<usize>>),
     /// Null, or something of the host's with this number.
     Extern(Option<u32>),
