@@ -59,6 +59,41 @@ fn child_host() {
     }
 }
 
+/// Artifacts mapped for debuggers share what the dynamic linker shares, and do not notice.
+#[test]
+fn artifacts_for_debuggers_live_side_by_side() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = |number| {
+        compile(&format!(
+            r#"(module (memory 1) (data (i32.const 0) "\{number:02x}")
+                (func (export "number") (result i32) (i32.load8_u (i32.const 0)))
+                (func (export "trap") (result i32) (i32.load (i32.const {number}000000))))"#
+        ))
+    };
+    let paths = [1, 2].map(|number| {
+        let path = folder.path().join(format!("{number}.so"));
+        std::fs::write(&path, module(number)).unwrap();
+        path
+    });
+    let options = OpenOptions { debugger: true };
+    let open = |path: usize| Artifact::open_with(&paths[path], Policy::Verify, &options).unwrap();
+    let mut open = vec![(0, open(0)), (1, open(1)), (0, open(0)), (1, open(1)), (0, open(0))];
+    while !open.is_empty() {
+        for (path, artifact) in &open {
+            let mut instance = Linker::new().bind(artifact).unwrap().instantiate(()).unwrap();
+            let number = instance.func::<(), i32>("number").unwrap().call(&mut instance, ()).unwrap();
+            assert_eq!(number, *path as i32 + 1);
+            let error = instance.func::<(), i32>("trap").unwrap().call(&mut instance, ()).unwrap_err();
+            assert_eq!(error.trap().unwrap().frames()[0].function_name, "trap");
+        }
+        open.swap_remove(open.len() / 2);
+    }
+    // The same file again, and sealed, where there is no name to open it by but its descriptor.
+    let again = Artifact::open_with(&paths[0], Policy::Sealed, &options).unwrap();
+    let mut instance = Linker::new().bind(&again).unwrap().instantiate(()).unwrap();
+    assert_eq!(instance.func::<(), i32>("number").unwrap().call(&mut instance, ()).unwrap(), 1);
+}
+
 /// Runs the host to `stop` (`at` a place, `then` another, or `by` a signal) in a call of `export`, and gives the functions
 /// of the backtrace there, innermost first. The host has to finish afterwards.
 fn backtrace(export: &str, stop: &str) -> Option<Vec<String>> {

@@ -218,18 +218,18 @@ fn act(instance: &mut Instance<u32>, random: &mut Random) {
     let memory = instance.memory("memory").unwrap();
     let size = memory.size_bytes(instance) as usize;
     match random.below(12) {
-        0 => drop(memory.write(instance, random.below(size + 1) as u64, &random.next().to_le_bytes())),
-        1 => drop(memory.grow(instance, random.below(4) as u64)),
+        0 => _ = memory.write(instance, random.below(size + 1) as u64, &random.next().to_le_bytes()),
+        1 => _ = memory.grow(instance, random.below(4) as u64),
         2 => {
             let table = instance.table("table2").unwrap();
             let value = Val::ExternRef(Some(ExternRef::new(random.next())));
-            drop(table.set(instance, random.below(12) as u64, value.clone()));
-            drop(table.grow(instance, random.below(4) as u64, value));
+            _ = table.set(instance, random.below(12) as u64, value.clone());
+            _ = table.grow(instance, random.below(4) as u64, value);
         }
         3 => {
             let table = instance.table("table0").unwrap();
             let value = table.get(instance, random.below(100) as u64).unwrap_or(Val::FuncRef(None));
-            drop(table.grow(instance, random.below(300) as u64, value));
+            _ = table.grow(instance, random.below(300) as u64, value);
         }
         4 => {
             let setters = (0..20).filter_map(|global| instance.func::<(), ()>(&format!("set{global}")).ok());
@@ -380,5 +380,33 @@ fn linked_instances_leave_nothing() {
         drop(store);
         assert_fresh(&owner, 1);
         assert_fresh(&user, 3);
+    }
+}
+
+/// What the guest held of the host's is dropped with it.
+#[test]
+fn references_to_the_host_are_dropped() {
+    let artifact = artifact(
+        r#"(module (table (export "table") 8 99 externref) (global $g (export "global") (mut externref) (ref.null extern))
+            (func (export "keep") (param externref i32)
+                (global.set $g (local.get 0)) (table.set (local.get 1) (local.get 0))
+                (drop (table.grow (local.get 0) (i32.const 1))) (if (i32.eqz (local.get 1)) (then unreachable))))"#,
+    );
+    let bound = Linker::<()>::new().bind(&artifact).unwrap();
+    let witness = std::sync::Arc::new(());
+    for _ in 0..3 {
+        let mut instance = bound.instantiate(()).unwrap();
+        let keep = instance.func::<(Option<ExternRef>, i32), ()>("keep").unwrap();
+        for index in 0..8 {
+            let reference = ExternRef::new(witness.clone());
+            assert_eq!(keep.call(&mut instance, (Some(reference), index)).is_ok(), index != 0);
+        }
+        let found = instance.table("table").unwrap().get(&instance, 3);
+        assert!(matches!(found, Some(Val::ExternRef(Some(_)))), "{found:?}");
+        assert!(std::sync::Arc::strong_count(&witness) >= 9);
+        drop(found);
+        drop(instance);
+        assert_eq!(std::sync::Arc::strong_count(&witness), 1);
+        assert_fresh(&artifact, 1);
     }
 }

@@ -74,6 +74,12 @@ fn the_end_of_the_hosts_stack_is_the_hosts() {
     }
 }
 
+/// A host with a timer: its handler runs in the middle of guests, traps and switches.
+#[test]
+fn signals_of_the_host_interrupt_guests_and_nothing_happens() {
+    assert_exits("timer, none", 0);
+}
+
 const WITH_INFORMATION: i32 = 42;
 const WITHOUT_INFORMATION: i32 = 43;
 
@@ -172,6 +178,7 @@ fn child_host() {
     }
     let mut instance = guest(if place.contains("stack") { overflow_now } else { fault });
     match place {
+        "none" => under_a_timer(&mut instance),
         "host" => fault(),
         "host function" | "host's stack in a host function" => {
             instance.func::<(), ()>("host").unwrap().call(&mut instance, ()).unwrap();
@@ -187,6 +194,41 @@ fn child_host() {
         _ => panic!("no such place: {place}"),
     }
     assert_trap(&mut instance);
+}
+
+static TICKS: AtomicUsize = AtomicUsize::new(0);
+
+extern "C" fn tick(_signal: libc::c_int) {
+    TICKS.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Runs guests of all kinds while a signal arrives every few microseconds.
+fn under_a_timer(trapping: &mut Instance<()>) {
+    dispose(libc::SIGALRM, tick as *const () as usize, false);
+    let interval = libc::timeval { tv_sec: 0, tv_usec: 50 };
+    let timer = libc::itimerval { it_interval: interval, it_value: interval };
+    // SAFETY: the structure is valid.
+    assert_eq!(unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, std::ptr::null_mut()) }, 0);
+    let module = artifact(
+        r#"(module (import "host" "f" (func $f (param i32) (result i32)))
+            (func (export "sum") (param i32) (result i32) (local i32)
+                (loop $next
+                    (local.set 1 (i32.add (local.get 1) (call $f (local.get 0))))
+                    (br_if $next (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
+                (local.get 1))
+            (func $endless (export "endless") (param i32) (result i32) (i32.add (call $endless (local.get 0)) (i32.const 1))))"#,
+    );
+    let mut linker = Linker::new();
+    linker.func("host", "f", |_: &mut Caller<'_, ()>, x: i32| x + 1);
+    let bound = linker.bind(&module).unwrap();
+    while TICKS.load(Ordering::Relaxed) < 5_000 {
+        let mut instance = bound.instantiate(()).unwrap();
+        let sum = instance.func::<i32, i32>("sum").unwrap();
+        assert_eq!(sum.call(&mut instance, 10_000).unwrap(), 10_000 * 10_001 / 2 + 10_000);
+        let error = instance.func::<i32, i32>("endless").unwrap().call(&mut instance, 0).unwrap_err();
+        assert_eq!(error.trap().unwrap().code(), TrapCode::StackOverflow);
+        assert_trap(trapping);
+    }
 }
 
 extern "C" fn overflow_now() {
