@@ -11,6 +11,7 @@ use cranelift_codegen::isa::{OwnedTargetIsa, TargetIsa};
 use cranelift_codegen::settings::{self, Configurable};
 use cranelift_codegen::{CodegenError, Context, FinalizedRelocTarget};
 use precast_abi::sites::{CALL, Site};
+use precast_targets::Arch;
 use rayon::prelude::*;
 
 use crate::error::Place;
@@ -95,13 +96,12 @@ pub(crate) fn compile_functions(
 ) -> Result<Vec<CompiledFunction>, Error> {
     let symbols = program.symbols();
     let done = AtomicUsize::new(0);
-    let want_asm = options.emit == Emit::Asm;
     let new_worker = || (Scratch::default(), Context::new());
     let results: Vec<Result<CompiledFunction, Error>> = symbols
         .par_iter()
         .map_init(new_worker, |(scratch, context), symbol| {
             let function = translate_symbol(program, isa, *symbol, scratch)?;
-            let compiled = lower(isa, context, *symbol, function, want_asm, program.place(*symbol));
+            let compiled = lower(isa, context, *symbol, function, options, program.place(*symbol));
             if let Some(progress) = options.progress {
                 progress.functions(done.fetch_add(1, Ordering::Relaxed) + 1, symbols.len());
             }
@@ -155,13 +155,13 @@ fn lower(
     context: &mut Context,
     symbol: Symbol,
     function: Function,
-    want_asm: bool,
+    options: &Options<'_>,
     place: Place,
 ) -> Result<CompiledFunction, Error> {
     let internal = |message: &dyn std::fmt::Display| Error::internal(format_args!("{symbol:?} ({place})"), message);
     context.clear();
     context.func = function;
-    context.set_disasm(want_asm);
+    context.set_disasm(options.emit == Emit::Asm);
     context.compile(isa, &mut ControlPlane::default()).map_err(|error| match error.inner {
         CodegenError::CodeTooLarge => {
             Error::Limit { what: "machine code of the function", found: 1 << 31, limit: (1 << 31) - 1, place }
@@ -194,12 +194,17 @@ fn lower(
     let unwind = code
         .create_unwind_info_of_kind(isa, cranelift_codegen::isa::unwind::UnwindInfoKind::SystemV)
         .map_err(|error| internal(&error))?;
+    let sites = sites(buffer);
+    let mut code_bytes = buffer.data().to_vec();
+    if options.arch == Arch::X86_64 {
+        make_traps_cheap(&mut code_bytes, &sites);
+    }
     Ok(CompiledFunction {
         symbol,
-        code: buffer.data().to_vec(),
+        code: code_bytes,
         align: buffer.alignment.max(isa.function_alignment().preferred),
         relocations,
-        sites: sites(buffer),
+        sites,
         unwind,
         asm: code.vcode.clone(),
     })
@@ -230,4 +235,18 @@ fn sites(buffer: &cranelift_codegen::MachBufferFinalized<cranelift_codegen::Fina
     }));
     sites.sort_unstable_by_key(|site| (site.text_offset, site.code));
     sites
+}
+
+/// On x86-64, makes the instructions that only trap (`ud2`) privileged ones of the same length (`hlt`, and a byte that
+/// is never reached). Hypervisors intercept undefined instructions, in case they are to be emulated: in a virtual
+/// machine a trap by `ud2` takes three times as long as one by any other fault.
+fn make_traps_cheap(code: &mut [u8], sites: &[Site]) {
+    const UD2: [u8; 2] = [0x0f, 0x0b];
+    const HLT_INT3: [u8; 2] = [0xf4, 0xcc];
+    for site in sites.iter().filter(|site| site.code != CALL) {
+        let start = site.text_offset as usize;
+        if let Some(instruction) = code.get_mut(start..start + 2).filter(|instruction| **instruction == UD2) {
+            instruction.copy_from_slice(&HLT_INT3);
+        }
+    }
 }
