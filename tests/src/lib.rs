@@ -1,6 +1,7 @@
 //! What the tests of precast as a whole have in common: where things are, the built command, modules, random numbers,
 //! and processes of a test's own.
 
+mod old_kernel;
 mod process;
 mod random;
 pub mod smith;
@@ -13,6 +14,7 @@ use std::sync::OnceLock;
 use precast_compiler::Options;
 use precast_loader::Artifact;
 
+pub use old_kernel::pretend_old_kernel;
 pub use process::{again, role, tool};
 pub use random::Random;
 
