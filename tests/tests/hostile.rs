@@ -3,7 +3,8 @@
 //! Everything runs in this process: a crash of precast fails the test run.
 
 use precast_compiler::{Emit, Options, compile};
-use precast_loader::{Artifact, Linker, Policy};
+use precast_loader::{Artifact, Policy};
+use precast_tests::hostile::{HEADERS, MODULE, TABLES, compiles, damage_tables, opens};
 use precast_tests::{Random, workspace_root};
 
 /// A damaged copy: cut short, or with one to eight bits flipped.
@@ -21,40 +22,17 @@ fn damage(bytes: &[u8], random: &mut Random) -> Vec<u8> {
     damaged
 }
 
-const MODULE: &str = r#"(module
-    (import "env" "f" (func $f (param i32 funcref) (result i64)))
-    (import "env" "g" (global $g i32))
-    (memory (export "memory") 2 9) (table (export "table") 4 8 funcref)
-    (global (export "counter") (mut i64) (i64.const 5)) (global v128 (v128.const i64x2 1 2))
-    (elem (i32.const 1) $f $run) (elem funcref (ref.func $run) (ref.null func))
-    (data (i32.const 100) "data") (data (global.get $g) "more") (data "passive")
-    (func $run (export "run") (param i32) (result i32) (local f64)
-        (memory.init 2 (i32.const 0) (i32.const 0) (i32.const 3))
-        (block (result i32) (br_if 0 (i32.const 1) (local.get 0)) (drop) (i32.load offset=8 (local.get 0))
-            (call_indirect (param i32) (result i32) (i32.const 2)))
-        (i32.trunc_f64_s (f64.sqrt (local.get 1))) i32.add))"#;
-
 #[test]
 fn damaged_modules_are_refused_or_compile() {
     let modules = [
         wat_to_wasm(MODULE),
         std::fs::read(workspace_root().join("tests/guests/wasm/kern-json.core.wasm")).unwrap(),
     ];
-    let options = Options { verify: true, ..Options::default() };
     let mut random = Random(1);
     let (mut refused, mut compiled) = (0, 0);
     for round in 0..3000 {
         let damaged = damage(&modules[round % modules.len()], &mut random);
-        match compile(&damaged, &options) {
-            Ok(_) => compiled += 1,
-            Err(precast_compiler::Error::Internal { context, message }) => {
-                panic!("round {round}: {context}: {message}");
-            }
-            Err(error) => {
-                assert!(!error.to_string().is_empty());
-                refused += 1;
-            }
-        }
+        *(if compiles(&damaged) { &mut compiled } else { &mut refused }) += 1;
     }
     assert!(refused > 1000 && compiled > 10, "{refused} refused, {compiled} compiled");
 }
@@ -91,32 +69,15 @@ fn damaged_artifacts_are_refused() {
 #[test]
 fn damaged_headers_and_tables_are_survived_without_the_digest() {
     let artifact = compile(MODULE.as_bytes(), &Options::default()).unwrap();
-    let tables = artifact.windows(8).position(|window| window == b"PRECAST\0").expect("the meta tables");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("damaged.so");
     let mut random = Random(3);
     let (mut refused, mut opened) = (0, 0);
     for _ in 0..3000 {
-        let mut damaged = artifact.clone();
-        // The ELF headers, or the meta tables: up to the name index at their end.
-        let (start, len) = if random.below(3) == 0 { (0, 0x400) } else { (tables, 0x1000.min(artifact.len() - tables)) };
-        for _ in 0..=random.below(4) {
-            damaged[start + random.below(len)] ^= 1 << random.below(8);
-        }
-        std::fs::write(&path, &damaged).unwrap();
-        // SAFETY: nothing of the artifact is run: it is opened, described and bound.
-        match unsafe { Artifact::open_trusted(&path) } {
-            Err(error) => {
-                assert!(!error.to_string().is_empty());
-                refused += 1;
-            }
-            Ok(artifact) => {
-                opened += 1;
-                artifact.imports().for_each(drop);
-                artifact.exports().for_each(drop);
-                drop(Linker::<()>::new().trap_missing_functions().bind(&artifact));
-            }
-        }
+        let (start, len) = *random.pick(&[(0, HEADERS), (HEADERS, TABLES), (HEADERS, TABLES)]);
+        let count = 1 + random.below(5);
+        let flips: Vec<_> = (0..count).map(|_| (start + random.below(len), random.below(8) as u8)).collect();
+        *(if opens(&path, &damage_tables(&artifact, flips)) { &mut opened } else { &mut refused }) += 1;
     }
     assert!(refused > 300 && opened > 300, "{refused} refused, {opened} opened");
 }
