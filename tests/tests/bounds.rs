@@ -27,8 +27,7 @@ const STORES: [(&str, &str, u64); 6] = [
     ("i64.store", "i64", 8),
     ("v128.store", "v128", 16),
 ];
-const OFFSETS: [u64; 9] =
-    [0, 1, 65_535, 65_536, 0x7fff_fff0, 0x7fff_ffff, 0x8000_0000, 0xffff_0000, 0xffff_ffff];
+const OFFSETS: [u64; 9] = [0, 1, 65_535, 65_536, 0x7fff_fff0, 0x7fff_ffff, 0x8000_0000, 0xffff_0000, 0xffff_ffff];
 
 struct Access {
     func: TypedFunc<i32, ()>,

@@ -77,16 +77,16 @@ fn artifacts_for_debuggers_live_side_by_side() {
     });
     let options = OpenOptions { debugger: true };
     let open = |path: usize| Artifact::open_with(&paths[path], Policy::Verify, &options).unwrap();
-    let mut open = vec![(0, open(0)), (1, open(1)), (0, open(0)), (1, open(1)), (0, open(0))];
-    while !open.is_empty() {
-        for (path, artifact) in &open {
+    let mut artifacts = vec![(0, open(0)), (1, open(1)), (0, open(0)), (1, open(1)), (0, open(0))];
+    while !artifacts.is_empty() {
+        for (path, artifact) in &artifacts {
             let mut instance = Linker::new().bind(artifact).unwrap().instantiate(()).unwrap();
             let number = instance.func::<(), i32>("number").unwrap().call(&mut instance, ()).unwrap();
-            assert_eq!(number, *path as i32 + 1);
+            assert_eq!(number, *path + 1);
             let error = instance.func::<(), i32>("trap").unwrap().call(&mut instance, ()).unwrap_err();
             assert_eq!(error.trap().unwrap().frames()[0].function_name, "trap");
         }
-        open.swap_remove(open.len() / 2);
+        artifacts.swap_remove(artifacts.len() / 2);
     }
     // The same file again, and sealed, where there is no name to open it by but its descriptor.
     let again = Artifact::open_with(&paths[0], Policy::Sealed, &options).unwrap();
@@ -169,7 +169,8 @@ fn stopped_before_a_guest_function_has_a_frame() {
 #[test]
 fn stopped_in_a_guest_that_the_guest_called_through_the_host() {
     let Some(frames) = backtrace("outer", "at host_stop") else { return };
-    let wanted = ["host_stop", "guest_c", "guest_b", "guest_a", "host_again", "guest_outer", "host_caller", "child_host"];
+    let wanted =
+        ["host_stop", "guest_c", "guest_b", "guest_a", "host_again", "guest_outer", "host_caller", "child_host"];
     assert_frames(&frames, &wanted);
 }
 

@@ -89,7 +89,8 @@ impl Module {
                 Val::V128(value) => ("v128", format!("v128.const i64x2 {} {}", *value as u64, (value >> 64) as u64)),
                 _ => unreachable!("only these are made"),
             };
-            let set = format!("(global.set $g{global} ({ty}.const 0))").replace("v128.const 0", "v128.const i64x2 -1 7");
+            let set =
+                format!("(global.set $g{global} ({ty}.const 0))").replace("v128.const 0", "v128.const i64x2 -1 7");
             writeln!(
                 self.text,
                 "(global $g{global} (export \"global{global}\") (mut {ty}) ({init})) (func (export \"set{global}\") {set})"
@@ -212,8 +213,28 @@ impl Module {
 /// Does a random thing, through the guest or directly; what comes of it does not matter.
 fn act(instance: &mut Instance<u32>, random: &mut Random) {
     const EXPORTS: [&str; 22] = [
-        "store", "store", "fill", "copy", "grow", "grow", "init", "table_init", "table_copy", "drop_data", "drop_elements",
-        "deep", "endless", "host", "fill0", "grow0", "clear0", "fill1", "grow1", "clear1", "fill2", "grow2",
+        "store",
+        "store",
+        "fill",
+        "copy",
+        "grow",
+        "grow",
+        "init",
+        "table_init",
+        "table_copy",
+        "drop_data",
+        "drop_elements",
+        "deep",
+        "endless",
+        "host",
+        "fill0",
+        "grow0",
+        "clear0",
+        "fill1",
+        "grow1",
+        "clear1",
+        "fill2",
+        "grow2",
     ];
     let memory = instance.memory("memory").unwrap();
     let size = memory.size_bytes(instance) as usize;

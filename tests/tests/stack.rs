@@ -99,7 +99,8 @@ fn endless_recursion_is_a_trap() {
 
 /// A function with more than `slots` vectors that live across a recursive call.
 fn large_frame(slots: usize) -> String {
-    let mut text = format!("(module (memory 64) {WORK} (func $large (export \"large\") (param i32) (result i32) (local");
+    let mut text =
+        format!("(module (memory 64) {WORK} (func $large (export \"large\") (param i32) (result i32) (local");
     text.push_str(&" v128".repeat(slots));
     text.push_str(")\n");
     for slot in 1..=slots {
@@ -124,7 +125,10 @@ fn frames_larger_than_the_guard_meet_it() {
         overflows(&bound, &["large"], || ());
         let mut instance = bound.instantiate(()).unwrap();
         let frames = assert_overflow(instance.func::<i32, i32>("large").unwrap().call(&mut instance, 0));
-        assert!(slots * 16 > GUARD && frames <= stack as usize / (slots * 16) + 1, "{frames} frames of {slots} vectors");
+        assert!(
+            slots * 16 > GUARD && frames <= stack as usize / (slots * 16) + 1,
+            "{frames} frames of {slots} vectors"
+        );
     }
 }
 
@@ -177,7 +181,18 @@ fn host_functions_near_the_end_have_the_hosts_stack() {
             (i32.const 8) (i32.const 9) (i32.const 10)))",
         |linker| {
             #[expect(clippy::too_many_arguments, reason = "more than registers hold")]
-            fn f(caller: &mut Caller<'_, u32>, a: i32, b: i64, c: f64, d: u128, e: i32, f: i32, g: i32, h: i32, i: i32) -> i32 {
+            fn f(
+                caller: &mut Caller<'_, u32>,
+                a: i32,
+                b: i64,
+                c: f64,
+                d: u128,
+                e: i32,
+                f: i32,
+                g: i32,
+                h: i32,
+                i: i32,
+            ) -> i32 {
                 *caller.data_mut() += 1;
                 assert_eq!((a, b, c, d, e, f, g, h, i), (1, 2, 3.0, 4 | 5 << 64, 6, 7, 8, 9, 10));
                 deep(20) as i32

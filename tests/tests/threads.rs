@@ -56,7 +56,9 @@ fn exercise(bound: &Bound<i32>, random: &mut Random) {
             1 => (call(&mut instance, "divide", 3), TrapCode::IntegerDivisionByZero),
             2 if random.below(4) == 0 => (call(&mut instance, "endless", 3), TrapCode::StackOverflow),
             3 => {
-                let CallError::Host(error) = call(&mut instance, "host", 1).unwrap_err() else { panic!("not the host's") };
+                let CallError::Host(error) = call(&mut instance, "host", 1).unwrap_err() else {
+                    panic!("not the host's")
+                };
                 assert_eq!(error.to_string(), "the host fails");
                 continue;
             }
@@ -162,7 +164,8 @@ fn instances_flow_through_a_pipeline() {
 
 #[test]
 fn stores_of_linked_instances_go_too() {
-    let owner = artifact(r#"(module (memory (export "m") 1) (func (export "f") (result i32) (i32.load (i32.const 0))))"#);
+    let owner =
+        artifact(r#"(module (memory (export "m") 1) (func (export "f") (result i32) (i32.load (i32.const 0))))"#);
     let user = artifact(
         r#"(module (import "owner" "f" (func $f (result i32))) (import "owner" "m" (memory 1))
             (func (export "run") (param i32) (result i32)

@@ -48,13 +48,16 @@ fn readelf_has_no_complaint() {
             assert!(all.contains("DYN (Shared object file)") && all.contains(machine), "{all}");
             assert!(all.contains("There are no relocations in this file."), "{all}");
             for absent in ["NEEDED", "INIT", "TEXTREL", " RWE ", "Warning", "Error", "<corrupt>", "bad value"] {
-                let line = all.lines().find(|line| line.contains(absent) && !line.contains(" FUNC ") && !line.contains("_INIT"));
+                let line = all
+                    .lines()
+                    .find(|line| line.contains(absent) && !line.contains(" FUNC ") && !line.contains("_INIT"));
                 assert_eq!(line, None, "{absent}");
             }
             let segments = || all.lines().filter(|line| line.starts_with("  LOAD ") || line.starts_with("  GNU_STACK"));
             assert!(segments().count() >= 3 && segments().any(|line| line.contains(" R E ")), "{all}");
             assert!(!segments().any(|line| line.contains(" WE ") || line.contains("RWE")), "{all}");
-            let undefined = all.lines().filter(|line| line.contains(" UND ") && !line.contains("NOTYPE  LOCAL  DEFAULT  UND"));
+            let undefined =
+                all.lines().filter(|line| line.contains(" UND ") && !line.contains("NOTYPE  LOCAL  DEFAULT  UND"));
             assert_eq!(undefined.count(), 0, "{all}");
             let frames = text(Command::new("readelf").args(["--debug-dump=frames", "--wide"]).arg(&artifact));
             assert!(frames.matches(" FDE ").count() >= 5, "{frames}");
@@ -68,7 +71,11 @@ fn nm_lists_every_function_and_the_dynamic_symbols_only_exports() {
     let folder = tempfile::tempdir().unwrap();
     let [std_cli, nested] = artifacts(folder.path(), "x86_64");
     for (artifact, names, exports) in [
-        (&nested, &["t innermost", "t between", "t outermost", "t precast.host.host.stop"][..], &["precast.export.run"][..]),
+        (
+            &nested,
+            &["t innermost", "t between", "t outermost", "t precast.host.host.stop"][..],
+            &["precast.export.run"][..],
+        ),
         (&std_cli, &["t _start", "t __main_void"], &["precast.export._start", "precast.export.__main_void"]),
     ] {
         let all = text(Command::new("nm").arg(artifact));
@@ -100,6 +107,18 @@ fn objdump_shows_functions_by_name() {
     assert!(listing.lines().any(|line| line.contains("call") && line.ends_with("<innermost>")), "{listing}");
     let listing = text(Command::new("objdump").arg("-d").arg(std_cli));
     assert!(listing.contains("<_start>:") && listing.matches(">:").count() > 300);
+}
+
+/// No linker, no assembler, no environment; and nothing else is left in the folder.
+#[test]
+fn compiling_needs_no_other_program() {
+    let folder = tempfile::tempdir().unwrap();
+    let module = folder.path().join("nested.wat");
+    std::fs::write(&module, NESTED).unwrap();
+    text(Command::new(precast_binary()).arg("compile").arg(&module).env_clear().env("PATH", ""));
+    let mut names: Vec<_> = folder.path().read_dir().unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    names.sort();
+    assert_eq!(names, ["nested.so", "nested.wat"]);
 }
 
 /// A program that knows nothing of precast opens an artifact as it opens any library.
@@ -153,7 +172,8 @@ const BUSY: &str = r#"(module
 fn perf_attributes_samples_to_guest_functions() {
     let Some(_) = tool("perf") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let (module, artifact, data) = (folder.path().join("busy.wat"), folder.path().join("busy.so"), folder.path().join("data"));
+    let (module, artifact, data) =
+        (folder.path().join("busy.wat"), folder.path().join("busy.so"), folder.path().join("data"));
     std::fs::write(&module, BUSY).unwrap();
     text(Command::new(precast_binary()).arg("compile").arg(&module).arg("-o").arg(&artifact));
     let record = Command::new("perf")
