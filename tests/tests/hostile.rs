@@ -24,10 +24,8 @@ fn damage(bytes: &[u8], random: &mut Random) -> Vec<u8> {
 
 #[test]
 fn damaged_modules_are_refused_or_compile() {
-    let modules = [
-        wat_to_wasm(MODULE),
-        std::fs::read(workspace_root().join("tests/guests/wasm/kern-json.core.wasm")).unwrap(),
-    ];
+    let modules =
+        [wat_to_wasm(MODULE), std::fs::read(workspace_root().join("tests/guests/wasm/kern-json.core.wasm")).unwrap()];
     let mut random = Random(1);
     let (mut refused, mut compiled) = (0, 0);
     for round in 0..3000 {

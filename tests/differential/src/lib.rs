@@ -35,7 +35,9 @@ pub fn check(seed: u64) -> Result<Outcome, Failure> {
     let trace = peer::play(&checked)?;
     let difference = |one, other| play::difference(&checked.plan, one, other);
     let elsewhere = difference(&checked.trace, &trace).is_some();
-    if elsewhere && let Some(difference) = difference(&without_trap_offsets(&checked.trace), &without_trap_offsets(&trace)) {
+    if elsewhere
+        && let Some(difference) = difference(&without_trap_offsets(&checked.trace), &without_trap_offsets(&trace))
+    {
         return Err(Failure(format!("precast is one, wasmtime the other: {difference}")));
     }
     let events = || trace.iter().flatten();

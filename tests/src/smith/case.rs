@@ -75,9 +75,8 @@ impl Case {
                 }
                 Payload::ExportSection(exports) => {
                     let exports = exports.into_iter().map_while(Result::ok);
-                    let defined = |export: &Export<'_>| {
-                        export.kind != ExternalKind::Func || export.index as usize >= imported
-                    };
+                    let defined =
+                        |export: &Export<'_>| export.kind != ExternalKind::Func || export.index as usize >= imported;
                     names.extend(exports.filter(defined).map(|export| export.name));
                 }
                 _ => {}

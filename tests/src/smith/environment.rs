@@ -68,13 +68,15 @@ pub fn provider(imports: &[ExternType]) -> String {
             line(&mut text, format_args!("(import \"host\" \"{index}\" (func $host{index} {}))", signature(ty)));
         }
     }
-    let functions: Vec<_> = provided().filter(|(_, ty)| matches!(ty, ExternType::Func(_))).map(|(index, _)| index).collect();
+    let functions: Vec<_> =
+        provided().filter(|(_, ty)| matches!(ty, ExternType::Func(_))).map(|(index, _)| index).collect();
     for (index, ty) in provided() {
         let name = format_args!("${index} (export \"{index}\")");
         match ty {
             ExternType::Func(ty) => {
                 let call = if index % 4 == 1 { "return_call" } else { "call" };
-                let params = (0..ty.params.len()).fold(String::new(), |text, param| format!("{text}(local.get {param})"));
+                let params =
+                    (0..ty.params.len()).fold(String::new(), |text, param| format!("{text}(local.get {param})"));
                 line(&mut text, format_args!("(func {name} {} {params} ({call} $host{index}))", signature(ty)));
             }
             ExternType::Memory(ty) => line(&mut text, format_args!("(memory {name} {})", limits(ty.min, ty.max))),

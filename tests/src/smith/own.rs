@@ -2,8 +2,8 @@
 
 use precast_compiler::{Error, OptLevel, Options, compile};
 use precast_loader::{
-    Artifact, BindError, CallError, Extern, ExternRef, ExternType, Func, HostError, InstanceId, InstantiateError, Limits,
-    Linker, Store, TrapCode, Val,
+    Artifact, BindError, CallError, Extern, ExternRef, ExternType, Func, HostError, InstanceId, InstantiateError,
+    Limits, Linker, Store, TrapCode, Val,
 };
 use precast_targets::Arch;
 
@@ -60,9 +60,8 @@ pub fn check_case(case: Case) -> Result<Checked, Failure> {
     let provider_artifact = open(&compile_as("provider", provider.as_bytes(), &options)?)?;
     let exports: Vec<_> = artifact.exports().map(|export| (export.name.to_owned(), export.ty)).collect();
     let plan = Plan::new(&case, &exports);
-    let run = |artifact: &Artifact| {
-        Run { artifact, provider: &provider_artifact, imports: &imports, plan: &plan }.play()
-    };
+    let run =
+        |artifact: &Artifact| Run { artifact, provider: &provider_artifact, imports: &imports, plan: &plan }.play();
     let agree = |what: &str, one: &Trace, other: &Trace| match play::difference(&plan, one, other) {
         Some(difference) => Err(Failure(format!("{what}: {difference}"))),
         None => Ok(()),
@@ -97,7 +96,9 @@ fn variant(seed: u64, options: Options<'static>) -> Result<(&'static str, Option
 
 fn compile_as(name: &str, module: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Failure> {
     compile(module, options).map_err(|error| match error {
-        Error::Internal { context, message } => Failure(format!("compiling {name}: internal error in {context}: {message}")),
+        Error::Internal { context, message } => {
+            Failure(format!("compiling {name}: internal error in {context}: {message}"))
+        }
         error => Failure(format!("compiling {name}: {error}")),
     })
 }
@@ -120,8 +121,7 @@ impl Run<'_> {
     }
 
     fn session(&self, steps: &[Step]) -> Result<play::Session, Failure> {
-        let limits =
-            Limits { memory_bytes: Some(MEMORY_LIMIT as u64), table_elements: Some(TABLE_LIMIT as u64) };
+        let limits = Limits { memory_bytes: Some(MEMORY_LIMIT as u64), table_elements: Some(TABLE_LIMIT as u64) };
         let unbound = |error: BindError| Failure(format!("binding: {error}"));
         let mut store = Store::new(Host::default());
         let mut linker = Linker::new();

@@ -136,7 +136,10 @@ fn describe(left: &Event, right: &Event) -> String {
         return format!("  one:   {:?}\n  other: {:?}", left.outcome, right.outcome);
     }
     if left.host_calls != right.host_calls {
-        return format!("  one calls the host:   {:?}\n  other calls the host: {:?}", left.host_calls, right.host_calls);
+        return format!(
+            "  one calls the host:   {:?}\n  other calls the host: {:?}",
+            left.host_calls, right.host_calls
+        );
     }
     let different = left.state.iter().zip(&right.state).filter(|(left, right)| left != right);
     different.map(|(left, right)| format!("  one:   {left:?}\n  other: {right:?}\n")).collect()
