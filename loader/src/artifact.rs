@@ -110,10 +110,8 @@ impl Artifact {
 
     fn assemble(parts: Parts, options: &OpenOptions) -> Result<Artifact, OpenErrorKind> {
         let Parts { file, mapping, headers, .. } = parts;
-        let code = Box::new(Code::new(&file, mapping, &headers, options)?);
-        // SAFETY: the code is boxed, and fields are dropped in order: the registration before it.
-        let registration = unsafe { code::register(code.addresses(), &raw const *code) };
-        let inner = ArtifactInner { registration, pool: Pool::default(), code, file, blueprint: OnceLock::new() };
+        let code = code::register(Arc::new(Code::new(&file, mapping, &headers, options)?));
+        let inner = ArtifactInner { code, pool: Pool::default(), file, blueprint: OnceLock::new() };
         Ok(Artifact { inner: Arc::new(inner) })
     }
 
@@ -160,9 +158,9 @@ impl Artifact {
     pub fn sizes(&self) -> Sizes {
         let header = &self.inner.meta().header;
         Sizes {
-            file: self.inner.code.mapping().bytes().len() as u64,
+            file: self.inner.code().mapping().bytes().len() as u64,
             text: header.text_len,
-            meta: self.inner.code.meta_len(),
+            meta: self.inner.code().meta_len(),
             image: header.image_len,
             slot: header.layout.slot_size,
         }
@@ -238,12 +236,10 @@ pub struct Sizes {
 
 /// What all clones of an artifact share.
 pub(crate) struct ArtifactInner {
-    /// Before `code`, to be dropped before it.
-    #[expect(dead_code, reason = "held for its destructor")]
-    registration: Registration,
+    /// The code and tables, which traps find by their addresses.
+    code: Registration,
     /// The idle slots.
     pub(crate) pool: Pool,
-    code: Box<Code>,
     /// For the image's pages in slots.
     file: File,
     blueprint: OnceLock<Arc<Blueprint>>,
@@ -251,19 +247,24 @@ pub(crate) struct ArtifactInner {
 
 impl std::fmt::Debug for ArtifactInner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Artifact").field("text", &self.code.text()).finish_non_exhaustive()
+        f.debug_struct("Artifact").field("text", &self.code().text()).finish_non_exhaustive()
     }
 }
 
 impl ArtifactInner {
     /// The tables. What rows hold is not checked: whoever follows a span, an index or an offset checks it.
     pub(crate) fn meta(&self) -> &Meta<'_> {
-        self.code.meta()
+        self.code().meta()
+    }
+
+    /// The code and the tables that explain it.
+    pub(crate) fn code(&self) -> &Arc<Code> {
+        self.code.code()
     }
 
     /// Start of the text.
     pub(crate) fn text(&self) -> *const u8 {
-        self.code.text()
+        self.code().text()
     }
 
     /// Row `index` of the types and its signature; row 0, which is none, has none.
@@ -305,7 +306,7 @@ impl ArtifactInner {
 
     /// The mapping of the file.
     pub(crate) fn mapping(&self) -> &Arc<Mapping> {
-        self.code.mapping()
+        self.code().mapping()
     }
 
     /// Where everything is in a slot; made when the first slot is.

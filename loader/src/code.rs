@@ -5,14 +5,14 @@
 //! hold a mutex; each entry has a version, odd while it changes, which tells a reader that it saw a mixture.
 //!
 //! # Safety
-//! An entry's artifact is alive while the entry is there: [`Registration`] is a field of it. A pc that executes, or
+//! An entry's code is alive while the entry is there: its [`Registration`] owns a share. A pc that executes, or
 //! will be returned to, belongs to an artifact that whoever runs it keeps alive; so a reader that looks such a pc up
 //! may follow the pointer, and entries that change under it are other artifacts'.
 
 use std::ops::Range;
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::mapping::Code;
 
@@ -43,28 +43,47 @@ static WRITER: Mutex<()> = Mutex::new(());
 ///
 /// The reference is valid as long as the artifact is open, which whoever runs `pc` sees to.
 pub(crate) fn find(pc: usize) -> Option<&'static Code> {
-    chunks().flat_map(|chunk| &chunk.entries).find_map(|entry| {
-        let code = entry.read().filter(|(start, end, _)| (*start..*end).contains(&pc))?.2;
-        // SAFETY: the entry belongs to the artifact of `pc`, which is alive: see the head of this file.
-        unsafe { code.as_ref() }
-    })
+    // SAFETY: the entry belongs to the artifact of `pc`, which is alive: see the head of this file.
+    unsafe { find_pointer(pc)?.as_ref() }
+}
+
+/// The code whose text contains `pc`, to be kept. Not for signal handlers: its last owner frees it.
+pub(crate) fn find_shared(pc: usize) -> Option<Arc<Code>> {
+    let code = find_pointer(pc)?;
+    // SAFETY: the pointer is that of the `Arc` that the entry's registration owns, as above.
+    unsafe {
+        Arc::increment_strong_count(code);
+        Some(Arc::from_raw(code))
+    }
+}
+
+fn find_pointer(pc: usize) -> Option<*const Code> {
+    chunks()
+        .flat_map(|chunk| &chunk.entries)
+        .find_map(|entry| entry.read().filter(|(start, end, _)| (*start..*end).contains(&pc)).map(|(_, _, code)| code))
 }
 
 /// An entry of the registry; dropping it removes it.
 pub(crate) struct Registration {
     entry: &'static Entry,
+    /// What the entry points to.
+    code: Arc<Code>,
 }
 
-/// Registers `text` as the addresses of `code`.
-///
-/// # Safety
-/// `code` stays valid until the registration is dropped.
-pub(crate) unsafe fn register(text: Range<usize>, code: *const Code) -> Registration {
+impl Registration {
+    /// What was registered.
+    pub(crate) fn code(&self) -> &Arc<Code> {
+        &self.code
+    }
+}
+
+/// Registers the addresses of the text of `code`.
+pub(crate) fn register(code: Arc<Code>) -> Registration {
     let _writer = WRITER.lock().unwrap_or_else(PoisonError::into_inner);
     let free = |entry: &&Entry| entry.code.load(Ordering::Relaxed).is_null();
     let entry = chunks().flat_map(|chunk| &chunk.entries).find(free).unwrap_or_else(|| &add_chunk().entries[0]);
-    entry.write(text, code.cast_mut());
-    Registration { entry }
+    entry.write(code.addresses(), Arc::as_ptr(&code).cast_mut());
+    Registration { entry, code }
 }
 
 impl Drop for Registration {

@@ -15,9 +15,10 @@ use std::ptr;
 
 use precast_abi::trap::TrapCode;
 
+use crate::backtrace::Backtrace;
 use crate::sys::{Registers, arch};
 use crate::trap::Trap;
-use crate::{HostError, signal, trap};
+use crate::{HostError, signal};
 
 /// What the assembly, the signal handler and the host's border share: one for each store, at an address that
 /// does not change. [`precast_abi::host::HostWords::CONTEXT`] of every instance in the store points to it.
@@ -151,8 +152,8 @@ pub(crate) unsafe fn enter(
     let (outer, has_room) = unsafe { ((*context).border, (*context).has_room()) };
     if !has_room {
         // SAFETY: the caller vouches for the context.
-        let frames = unsafe { trap::backtrace(context) };
-        return Err(Abort::Trap(Trap::new(TrapCode::StackOverflow, frames)));
+        let backtrace = unsafe { Backtrace::of_host_call(context) };
+        return Err(Abort::Trap(Trap::new(TrapCode::StackOverflow, backtrace)));
     }
     let activation = Activation { context, outer, previous: CURRENT.get(), fault: Cell::new(None) };
     // SAFETY: as above; the assembly's own demand, room on the stack, was checked.
@@ -180,8 +181,8 @@ unsafe fn why_abandoned(activation: &Activation, status: u32) -> Abort {
         && let Some((code, registers)) = activation.fault.take()
     {
         // SAFETY: the caller's promise.
-        let frames = unsafe { trap::backtrace_of_fault(activation, &registers) };
-        return Abort::Trap(Trap::new(code, frames));
+        let backtrace = unsafe { Backtrace::of_fault(activation, &registers) };
+        return Abort::Trap(Trap::new(code, backtrace));
     }
     // SAFETY: the caller's promise.
     let pending = unsafe { (*activation.context).pending.take() };

@@ -6,6 +6,7 @@
 
 // The lower half: from a file to guest code that runs and traps.
 mod artifact;
+mod backtrace;
 mod blueprint;
 mod code;
 mod context;
@@ -51,9 +52,7 @@ pub use types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, Tabl
 pub type HostError = Box<dyn std::error::Error + Send + Sync>;
 
 pub use call::CallError;
-pub use externs::{
-    ExportError, Extern, Func, Global, GlobalError, GrowError, Memory, OutOfBounds, Table, TableError,
-};
+pub use externs::{ExportError, Extern, Func, Global, GlobalError, GrowError, Memory, OutOfBounds, Table, TableError};
 pub use host::{Caller, HostResults, IntoHostFunc};
 pub use instance::{Instance, InstantiateError, LimitError, Limits};
 pub use linker::{BindError, Bound, Linker, MissingFunction};

@@ -97,7 +97,7 @@ impl Code {
     }
 
     /// The text offset of an address, if that is inside the text.
-    fn text_offset(&self, address: usize) -> Option<u32> {
+    pub(crate) fn text_offset(&self, address: usize) -> Option<u32> {
         let offset = address.checked_sub(self.text.addr()).filter(|offset| *offset < self.text_len)?;
         u32::try_from(offset).ok()
     }

@@ -65,7 +65,7 @@ fn text_is_registered_while_it_is_open() {
     let artifact = TestArtifact::new().open();
     let other = TestArtifact::new().open();
     let pc = artifact.inner().text().addr() + 1;
-    assert!(std::ptr::eq(code::find(pc).unwrap(), &raw const *artifact.inner().code));
+    assert!(std::ptr::eq(code::find(pc).unwrap(), Arc::as_ptr(artifact.inner().code())));
     let clone = artifact.clone();
     drop(artifact);
     assert!(code::find(pc).is_some());

@@ -92,6 +92,21 @@ fn traps_have_codes_and_backtraces() {
 }
 
 #[test]
+fn backtraces_are_explained_when_the_artifact_is_gone() {
+    let artifact = TestArtifact::new().open();
+    let pc = artifact.inner().text().addr();
+    let (trap, twin) = {
+        let mut guest = guest(&artifact);
+        (trap(guest.call("countdown", 2)), trap(guest.call("countdown", 2)))
+    };
+    drop(artifact);
+    assert!(crate::code::find(pc).is_none());
+    let names = trap.frames().iter().map(|frame| frame.function_name.as_str()).collect::<Vec<_>>();
+    assert_eq!(names, ["countdown"; 3]);
+    assert_eq!(trap, twin.clone());
+}
+
+#[test]
 fn stack_overflow_is_a_trap_and_the_stack_can_be_used_again() {
     let artifact = TestArtifact::new().open();
     let mut guest = guest(&artifact);
