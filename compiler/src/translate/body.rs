@@ -9,10 +9,11 @@ use cranelift_codegen::isa::TargetIsa;
 use precast_abi::types::ValType;
 use wasmparser::{FuncValidator, Operator, OperatorsReader, ValidatorResources};
 
+use super::locals::Locals;
 use super::signature::{clif_type, value_type};
 use super::translator::FuncTranslator;
 use super::{Entry, Scratch, build};
-use super::{bulk, call, control, global, memory, numeric, reference, simd, support, table};
+use super::{address_locals, bulk, call, control, global, memory, numeric, reference, simd, support, table};
 use crate::Error;
 use crate::error::Place;
 use crate::module::Body;
@@ -52,6 +53,7 @@ fn translate(
     let mut refusal = None;
 
     t.begin_function();
+    t.locals = Locals::new(address_locals::find(&body.body));
     t.declare_parameters(arguments);
     let mut locals = body.body.get_locals_reader().map_err(invalid)?;
     for _ in 0..locals.get_count() {
@@ -79,9 +81,7 @@ fn translate(
 impl FuncTranslator<'_> {
     fn declare_parameters(&mut self, arguments: &[Value]) {
         for (argument, ty) in arguments.iter().zip(&self.program.types[self.ty].params) {
-            let variable = self.builder.declare_var(clif_type(*ty));
-            self.builder.def_var(variable, *argument);
-            self.locals.push(variable);
+            self.declare_local(*ty, *argument);
         }
     }
 
@@ -96,9 +96,7 @@ impl FuncTranslator<'_> {
         };
         let zero = self.constant(zero);
         for _ in 0..count {
-            let variable = self.builder.declare_var(clif_type(ty));
-            self.builder.def_var(variable, zero);
-            self.locals.push(variable);
+            self.declare_local(ty, zero);
         }
     }
 

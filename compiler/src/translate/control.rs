@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use cranelift_codegen::ir::{Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Value};
-use cranelift_frontend::Variable;
 use precast_abi::trap::TrapCode;
 use precast_abi::types::ValType;
 use wasmparser::{BlockType, BrTable, Operator};
@@ -221,32 +220,6 @@ impl<'a> FuncTranslator<'a> {
         let (first, second, condition) = self.pop3();
         let value = self.ins().select(condition, first, second);
         self.push(value);
-    }
-
-    fn local_get(&mut self, local: u32) {
-        let variable = self.local(local);
-        let value = self.builder.use_var(variable);
-        self.push(value);
-    }
-
-    fn local_set(&mut self, local: u32) {
-        let value = self.pop();
-        let variable = self.local(local);
-        self.builder.def_var(variable, value);
-    }
-
-    fn local_tee(&mut self, local: u32) {
-        let value = self.pop();
-        let variable = self.local(local);
-        self.builder.def_var(variable, value);
-        self.push(value);
-    }
-
-    fn local(&mut self, local: u32) -> Variable {
-        if let Some(block) = self.builder.current_block() {
-            self.cost.mention_local(local as usize, block);
-        }
-        self.locals[local as usize]
     }
 
     /// Jumps to `block` with the topmost `count` operands, which stay.

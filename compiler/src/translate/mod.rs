@@ -5,6 +5,7 @@
 //! assumed of memory. Operators are translated by family, one file each: [`control`], [`numeric`], [`memory`],
 //! [`bulk`], [`table`], [`global`], [`reference`], [`call`] and [`simd`].
 
+mod address_locals;
 mod body;
 mod bulk;
 mod call;
@@ -14,6 +15,7 @@ mod global;
 mod helper;
 mod init;
 mod limits;
+mod locals;
 mod memory;
 mod numeric;
 mod reference;

@@ -103,7 +103,7 @@ fn conversion(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
     match op {
         Operator::I32WrapI64 => t.unary(|ins, x| ins.ireduce(I32, x)),
         Operator::I64ExtendI32S => t.unary(|ins, x| ins.sextend(I64, x)),
-        Operator::I64ExtendI32U => t.unary(|ins, x| ins.uextend(I64, x)),
+        Operator::I64ExtendI32U => t.extend_unsigned(),
         Operator::I32Extend8S => t.sign_extend(I8, I32),
         Operator::I32Extend16S => t.sign_extend(I16, I32),
         Operator::I64Extend8S => t.sign_extend(I8, I64),
@@ -136,11 +136,6 @@ impl<'a> FuncTranslator<'a> {
     /// A constant of type `i32`.
     pub(super) fn i32(&mut self, value: u32) -> Value {
         self.ins().iconst(I32, i64::from(value))
-    }
-
-    /// Zero-extends an `i32`.
-    pub(super) fn extend(&mut self, value: Value) -> Value {
-        self.ins().uextend(I64, value)
     }
 
     fn unary(&mut self, make: impl FnOnce(FuncInstBuilder<'_, 'a>, Value) -> Value) {

@@ -5,11 +5,12 @@ use std::collections::HashMap;
 use cranelift_codegen::ir::{
     self, AliasRegion, AliasRegionData, Endianness, FuncRef, InstBuilder, MemFlagsData, SigRef, StackSlot, Value,
 };
-use cranelift_frontend::{FunctionBuilder, Variable};
+use cranelift_frontend::FunctionBuilder;
 use precast_abi::trap::TrapCode;
 
 use super::frame::Control;
 use super::limits::Cost;
+use super::locals::Locals;
 use crate::program::{Env, Program, Symbol, TypeId};
 
 /// Kinds of memory that never overlap, so that the code generator may assume that a store to one leaves the others
@@ -72,7 +73,7 @@ pub(super) struct FuncTranslator<'a> {
     /// Blocks the operator is in.
     pub(super) control: Control<'a>,
     /// WebAssembly's locals.
-    pub(super) locals: Vec<Variable>,
+    pub(super) locals: Locals,
     /// WebAssembly's operand stack. Vectors are always I8X16, references I64.
     pub(super) stack: Vec<Value>,
     /// Functions and signatures the function mentions, each once.
@@ -105,7 +106,7 @@ impl<'a> FuncTranslator<'a> {
             return_area,
             ty,
             control: Control::default(),
-            locals: Vec::new(),
+            locals: Locals::default(),
             stack: Vec::new(),
             functions: HashMap::new(),
             signatures: HashMap::new(),

@@ -9,7 +9,7 @@
 ;;     region1 = 1 "own memory"
 ;;
 ;;                                 block0(v0: i64, v1: i32):
-;; @0020                               v2 = uextend.i64 v1
+;;                                     v2 = uextend.i64 v1
 ;; @0020                               v3 = iconst.i64 0xffff_fff4
 ;; @0020                               v4 = iadd v2, v3  ; v3 = 0xffff_fff4
 ;; @0020                               v5 = load.i64 notrap little region0 v0-8
