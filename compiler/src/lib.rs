@@ -32,7 +32,11 @@ pub const VERSION: &str = concat!("precast ", env!("CARGO_PKG_VERSION"), ", cran
 pub fn compile(input: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error> {
     options.check()?;
     let bytes = parse::to_binary(input)?;
-    let module = parse::parse(&bytes)?;
+    compile_binary(&bytes, options).map_err(|error| parse::name_missing_proposal(&bytes, error))
+}
+
+fn compile_binary(bytes: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error> {
+    let module = parse::parse(bytes)?;
     parse::check_supported(&module)?;
     let program = resolve::resolve(&module, options)?;
     let isa = lower::target_isa(options)?;

@@ -374,3 +374,26 @@ pub(crate) fn check_supported(module: &Module<'_>) -> Result<(), Error> {
     all_or_first_error(bodies.collect())?;
     Err(Error::unsupported(proposal, None, offset))
 }
+
+/// What is invalid in WebAssembly 3.0 may be valid in a proposal beyond it, which is then what the error should name.
+pub(crate) fn name_missing_proposal(bytes: &[u8], error: Error) -> Error {
+    if !matches!(error, Error::Invalid { .. }) {
+        return error;
+    }
+    let Err(invalid) = Validator::new_with_features(WasmFeatures::WASM3).validate_all(bytes) else { return error };
+    let Some(missing) = invalid.missing_wasm_feature() else { return error };
+    let is_valid_beyond = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes).is_ok();
+    let known = [
+        (WasmFeatures::CUSTOM_PAGE_SIZES, "custom page sizes"),
+        (WasmFeatures::WIDE_ARITHMETIC, "wide arithmetic"),
+        (WasmFeatures::STACK_SWITCHING, "stack switching"),
+        (WasmFeatures::SHARED_EVERYTHING_THREADS, "shared-everything threads"),
+        (WasmFeatures::LEGACY_EXCEPTIONS, "legacy exception handling"),
+        (WasmFeatures::CUSTOM_DESCRIPTORS, "custom descriptors"),
+        (WasmFeatures::MEMORY_CONTROL, "memory control"),
+    ];
+    match known.into_iter().find(|(feature, _)| missing.intersects(*feature)) {
+        Some((_, proposal)) if is_valid_beyond => Error::unsupported(proposal, None, invalid.offset()),
+        _ => error,
+    }
+}
