@@ -10,11 +10,12 @@ struct Request {
     log: Vec<String>,
 }
 
+type Guest<'a, 'b> = &'a mut Caller<'b, Request>;
+
 const GUEST: &str = r#"(module
     (import "host" "read_body" (func $read_body (param i32 i32) (result i32)))
     (import "host" "log" (func $log (param i32 i32)))
-    (memory (export "memory") 1)
-    (data (i32.const 0) "seen once: nothing of this is left for the next")
+    (memory (export "memory") 1) (data (i32.const 0) "seen once")
     (func (export "handle") (result i32) (local $len i32) (local $sum i32)
         (call $log (i32.const 0) (i32.const 9))
         (local.set $len (call $read_body (i32.const 1024) (i32.const 4096)))
@@ -34,18 +35,14 @@ fn main() -> Result<(), HostError> {
     // At start: open, and bind the host's functions.
     let artifact = Artifact::open(&path, Policy::Verify)?;
     let mut linker = Linker::<Request>::new();
-    linker.func(
-        "host",
-        "read_body",
-        |caller: &mut Caller<'_, Request>, at: u32, room: u32| -> Result<u32, HostError> {
-            let memory = caller.memory().ok_or("the guest exports no memory")?;
-            let body = caller.data().body.clone();
-            let len = body.len().min(room as usize);
-            memory.write(caller, at.into(), &body[..len])?;
-            Ok(len as u32)
-        },
-    );
-    linker.func("host", "log", |caller: &mut Caller<'_, Request>, at: u32, len: u32| -> Result<(), HostError> {
+    linker.func("host", "read_body", |caller: Guest<'_, '_>, at: u32, room: u32| -> Result<u32, HostError> {
+        let memory = caller.memory().ok_or("the guest exports no memory")?;
+        let mut body = caller.data().body.clone();
+        body.truncate(room as usize);
+        memory.write(caller, at.into(), &body)?;
+        Ok(body.len() as u32)
+    });
+    linker.func("host", "log", |caller: Guest<'_, '_>, at: u32, len: u32| -> Result<(), HostError> {
         let memory = caller.memory().ok_or("the guest exports no memory")?;
         let text = memory.read_vec(&*caller, at.into(), len.into())?;
         caller.data_mut().log.push(String::from_utf8_lossy(&text).into_owned());
