@@ -47,10 +47,10 @@ pub(crate) enum ThreadError {
 }
 
 /// The signals that hardware faults arrive as.
-const SIGNALS: [libc::c_int; 4] = [libc::SIGSEGV, libc::SIGBUS, libc::SIGILL, libc::SIGFPE];
+const SIGNALS: [signals::c_int; 4] = [signals::SIGSEGV, signals::SIGBUS, signals::SIGILL, signals::SIGFPE];
 
 /// What was installed before us, in the order of [`SIGNALS`].
-static PREVIOUS: [OnceLock<libc::sigaction>; SIGNALS.len()] = [const { OnceLock::new() }; SIGNALS.len()];
+static PREVIOUS: [OnceLock<signals::sigaction>; SIGNALS.len()] = [const { OnceLock::new() }; SIGNALS.len()];
 
 thread_local! {
     static PREPARED: OnceCell<SignalStack> = const { OnceCell::new() };
@@ -92,7 +92,7 @@ fn install() -> io::Result<()> {
 }
 
 /// The handler.
-unsafe extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, context: *mut c_void) {
+unsafe extern "C" fn handle(signal: signals::c_int, info: *mut signals::siginfo_t, context: *mut c_void) {
     let activation = context::current();
     if !activation.is_null() {
         // SAFETY: a current activation is valid, and the arguments are the kernel's.
@@ -117,7 +117,7 @@ unsafe extern "C" fn handle(signal: libc::c_int, info: *mut libc::siginfo_t, con
 /// The activation's context is valid.
 unsafe fn classify(
     activation: &Activation,
-    signal: libc::c_int,
+    signal: signals::c_int,
     address: usize,
     registers: &Registers,
 ) -> Option<TrapCode> {
@@ -125,7 +125,7 @@ unsafe fn classify(
     // SAFETY: the caller's promise; the guest that runs does not change the stack's place.
     let stack = unsafe { &(*activation.context).stack };
     let guard = stack.start.saturating_sub(STACK_GUARD as usize)..stack.start;
-    if matches!(signal, libc::SIGSEGV | libc::SIGBUS) && guard.contains(&address) {
+    if matches!(signal, signals::SIGSEGV | signals::SIGBUS) && guard.contains(&address) {
         return Some(TrapCode::StackOverflow);
     }
     let (function, offset) = code.function_at(registers.pc)?;

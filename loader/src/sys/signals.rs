@@ -5,15 +5,17 @@ use std::io;
 
 use super::memory::{self, check};
 
+pub(crate) use libc::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, c_int, sigaction, siginfo_t};
+
 /// A handler that is told what happened.
-pub(crate) type Handler = unsafe extern "C" fn(libc::c_int, *mut libc::siginfo_t, *mut c_void);
+pub(crate) type Handler = unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
 
 /// The present disposition of `signal`.
-pub(crate) fn disposition(signal: libc::c_int) -> io::Result<libc::sigaction> {
+pub(crate) fn disposition(signal: c_int) -> io::Result<sigaction> {
     // SAFETY: all-zero is a valid sigaction; without a new disposition the call only stores the present one.
     unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        check(libc::sigaction(signal, std::ptr::null(), &raw mut action))?;
+        let mut action: sigaction = std::mem::zeroed();
+        check(sigaction(signal, std::ptr::null(), &raw mut action))?;
         Ok(action)
     }
 }
@@ -22,13 +24,13 @@ pub(crate) fn disposition(signal: libc::c_int) -> io::Result<libc::sigaction> {
 ///
 /// # Safety
 /// The handler calls only what may be called in a signal handler, and passes on what is not its own.
-pub(crate) unsafe fn install(signal: libc::c_int, handler: Handler) -> io::Result<()> {
+pub(crate) unsafe fn install(signal: c_int, handler: Handler) -> io::Result<()> {
     // SAFETY: all-zero is a valid sigaction with an empty mask; the caller vouches for the handler.
     unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
+        let mut action: sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;
         action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
-        check(libc::sigaction(signal, &raw const action, std::ptr::null_mut()))
+        check(sigaction(signal, &raw const action, std::ptr::null_mut()))
     }
 }
 
@@ -37,9 +39,9 @@ pub(crate) unsafe fn install(signal: libc::c_int, handler: Handler) -> io::Resul
 /// # Safety
 /// The arguments are those that the kernel gave to the handler.
 pub(crate) unsafe fn pass_on(
-    previous: Option<&libc::sigaction>,
-    signal: libc::c_int,
-    info: *mut libc::siginfo_t,
+    previous: Option<&sigaction>,
+    signal: c_int,
+    info: *mut siginfo_t,
     context: *mut c_void,
 ) {
     let handler = previous.map_or(libc::SIG_DFL, |action| action.sa_sigaction);
@@ -52,8 +54,8 @@ pub(crate) unsafe fn pass_on(
         libc::SIG_DFL | libc::SIG_IGN => {
             // SAFETY: all-zero is SIG_DFL with an empty mask; both calls may be made in a handler.
             unsafe {
-                let default: libc::sigaction = std::mem::zeroed();
-                libc::sigaction(signal, &raw const default, std::ptr::null_mut());
+                let default: sigaction = std::mem::zeroed();
+                sigaction(signal, &raw const default, std::ptr::null_mut());
                 if sent_by_a_process {
                     libc::raise(signal);
                 }
@@ -66,7 +68,7 @@ pub(crate) unsafe fn pass_on(
                 if wants_info {
                     std::mem::transmute::<usize, Handler>(handler)(signal, info, context);
                 } else {
-                    std::mem::transmute::<usize, extern "C" fn(libc::c_int)>(handler)(signal);
+                    std::mem::transmute::<usize, extern "C" fn(c_int)>(handler)(signal);
                 }
             }
         }
@@ -135,7 +137,7 @@ fn alternate_stack() -> io::Result<libc::stack_t> {
 pub(crate) fn has_shadow_stack() -> bool {
     #[cfg(target_arch = "x86_64")]
     {
-        const ARCH_SHSTK_STATUS: libc::c_int = 0x5005;
+        const ARCH_SHSTK_STATUS: c_int = 0x5005;
         const ARCH_SHSTK_SHSTK: u64 = 1;
         let mut features = 0u64;
         // SAFETY: this request stores one word; kernels that do not know it fail.
