@@ -23,8 +23,7 @@ const GUEST: &str = r#"(module
             (br_if $done (i32.eqz (local.get $len)))
             (local.set $len (i32.sub (local.get $len) (i32.const 1)))
             (local.set $sum (i32.add (local.get $sum) (i32.load8_u offset=1024 (local.get $len))))
-            (br $next)))
-        (local.get $sum)))"#;
+            (br $next))) (local.get $sum)))"#;
 
 fn main() -> Result<(), HostError> {
     // At build time: compile and ship the file.

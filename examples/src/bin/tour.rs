@@ -11,7 +11,8 @@ use precast_wasi::{Exit, Grants, WasiCtx, preview1};
 fn main() -> Result<(), HostError> {
     let mut arguments = std::env::args().skip(1);
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/guests/wasm/cpp-stl.p1.wasm");
-    let guest = arguments.next().unwrap_or_else(|| default.into());
+    let default = std::fs::canonicalize(default)?.display().to_string();
+    let guest = arguments.next().unwrap_or(default);
     let arguments: Vec<String> = std::iter::once(guest.clone()).chain(arguments).collect();
     let wasm = std::fs::read(&guest)?;
 
@@ -25,6 +26,8 @@ fn main() -> Result<(), HostError> {
 
     let path = std::env::temp_dir().join(format!("precast-tour-{}.so", std::process::id()));
     std::fs::write(&path, artifact)?;
+    // A file that has only just been written could still change without its times telling.
+    std::thread::sleep(Duration::from_millis(50));
     let (opened, time) = timed(|| Artifact::open(&path, Policy::Verify));
     let opened = opened?;
     step("open, first time", time, "the whole file is hashed");
