@@ -4,8 +4,8 @@ use std::sync::OnceLock;
 
 use precast_loader::{ExternType, TrapCode, ValType};
 use precast_tests::smith::environment::{self, Host, HostResult};
-use precast_tests::smith::plan::{Function, Plan, Step};
-use precast_tests::smith::play::{self, FRAMES, Guest, Item, Stop, Trace};
+use precast_tests::smith::plan::{Plan, Step};
+use precast_tests::smith::play::{self, FRAMES, Guest, HostCalls, Item, Stop, Trace};
 use precast_tests::smith::value::{Value, hash, hash_bytes};
 use precast_tests::smith::{Checked, Failure, MEMORY_LIMIT, TABLE_LIMIT};
 use wasmtime::{
@@ -34,14 +34,20 @@ fn engine(canonicalize_nans: bool) -> &'static Engine {
     })
 }
 
+/// What host functions know.
 struct Data {
     host: Host,
+    /// The instance's exported functions, in the plan's order.
+    functions: Vec<Func>,
+    /// Those that the trace names.
+    named: Vec<Option<Func>>,
     limits: StoreLimits,
 }
 
 fn session(checked: &Checked, main: &Module, provider: &Module, steps: &[Step]) -> Result<play::Session, Failure> {
     let limits = StoreLimitsBuilder::new().memory_size(MEMORY_LIMIT).table_elements(TABLE_LIMIT).build();
-    let mut store = Store::new(main.engine(), Data { host: Host::default(), limits });
+    let mut store =
+        Store::new(main.engine(), Data { host: Host::default(), functions: Vec::new(), named: Vec::new(), limits });
     store.limiter(|data| &mut data.limits);
 
     let mut provided = Vec::new();
@@ -80,10 +86,19 @@ fn host_function(
     };
     let results: Vec<ValType> = types.results.clone();
     let function = Func::new(store, ty.clone(), move |mut caller, params, values| {
-        let named = params.iter().map(|param| to_value(&mut caller, param, &[])).collect();
-        let made = caller.data_mut().host.call(index, named, &results).ok_or_else(|| Error::new(HostFails))?;
-        for (value, made) in values.iter_mut().zip(made) {
-            *value = match made {
+        let named = caller.data().named.clone();
+        let given = params.iter().map(|param| to_value(&mut caller, param, &named)).collect();
+        let action = caller.data_mut().host.call(index, given, &results);
+        if let Some((number, params)) = action.call {
+            let functions = caller.data().functions.clone();
+            caller.data_mut().host.depth += 1;
+            let outcome = call(&mut caller, number, &params, &functions, &named);
+            caller.data_mut().host.depth -= 1;
+            let results = outcome?;
+            caller.data_mut().host.calls.push((None, results));
+        }
+        for (value, result) in values.iter_mut().zip(action.results.ok_or_else(|| Error::new(HostFails))?) {
+            *value = match result {
                 HostResult::Parameter(param) => params[param],
                 HostResult::Value(value) => from_value(&mut caller, &value, &[])?,
             };
@@ -91,6 +106,20 @@ fn host_function(
         Ok(())
     });
     Ok(function.into())
+}
+
+/// Calls one of `functions`.
+fn call(
+    mut store: impl AsContextMut,
+    function: usize,
+    params: &[Value],
+    functions: &[Func],
+    named: &[Option<Func>],
+) -> Result<Vec<Value>, Error> {
+    let params: Result<Vec<_>, _> = params.iter().map(|param| from_value(&mut store, param, functions)).collect();
+    let mut results = vec![Val::I32(0); functions[function].ty(&store).results().len()];
+    functions[function].call(&mut store, &params?, &mut results)?;
+    Ok(results.iter().map(|result| to_value(&mut store, result, named)).collect())
 }
 
 #[derive(Debug)]
@@ -122,17 +151,22 @@ impl PeerGuest {
         let mut items: Vec<_> =
             provider.map(|export| (format!("provider {}", export.name()), export.into_extern())).collect();
         items.sort_by(|one, other| one.0.cmp(&other.0));
-        let mut functions = Vec::new();
+        let (mut functions, mut named) = (Vec::new(), Vec::new());
         if let Some(instance) = instance {
             let exports = instance.exports(&mut store);
             let mut exports: Vec<_> = exports.map(|export| (export.name().to_owned(), export.into_extern())).collect();
             exports.sort_by(|one, other| one.0.cmp(&other.0));
             items.append(&mut exports);
-            let export = |function: &Function| instance.get_func(&mut store, &function.name);
-            functions = plan.functions.iter().filter_map(export).collect();
+            for function in &plan.functions {
+                if let Some(func) = instance.get_func(&mut store, &function.name) {
+                    functions.push(func);
+                    named.push(function.defined.then_some(func));
+                    store.data_mut().host.exports.push(function.ty.clone());
+                }
+            }
         }
-        let named = functions.iter().zip(&plan.functions).map(|(func, function)| function.defined.then_some(*func));
-        PeerGuest { store, instance, items, named: named.collect(), functions }
+        (store.data_mut().functions, store.data_mut().named) = (functions.clone(), named.clone());
+        PeerGuest { store, instance, items, functions, named }
     }
 
     fn try_change(&mut self, step: &Step) -> Result<(), Error> {
@@ -167,14 +201,7 @@ impl PeerGuest {
 
 impl Guest for PeerGuest {
     fn call(&mut self, function: usize, params: &[Value]) -> Result<Vec<Value>, Stop> {
-        let store = &mut self.store;
-        let other = |error: Error| Stop::Other(format!("{error:?}"));
-        let params: Result<Vec<_>, _> =
-            params.iter().map(|param| from_value(&mut *store, param, &self.functions)).collect();
-        let function = self.functions[function];
-        let mut results = vec![Val::I32(0); function.ty(&*store).results().len()];
-        function.call(&mut *store, &params.map_err(other)?, &mut results).map_err(|error| stop(&error))?;
-        Ok(results.iter().map(|result| to_value(&mut *store, result, &self.named)).collect())
+        call(&mut self.store, function, params, &self.functions, &self.named).map_err(|error| stop(&error))
     }
 
     fn change(&mut self, step: &Step) -> bool {
@@ -209,7 +236,7 @@ impl Guest for PeerGuest {
         state
     }
 
-    fn take_host_calls(&mut self) -> Vec<(usize, Vec<Value>)> {
+    fn take_host_calls(&mut self) -> HostCalls {
         std::mem::take(&mut self.store.data_mut().host.calls)
     }
 }

@@ -8,16 +8,34 @@ use std::fmt::Write;
 use precast_loader::{ExternType, FuncType, ValType};
 
 use super::value::{Value, hash};
+use crate::Random;
 
 /// Calls of host functions that one instance may make.
 const MAX_HOST_CALLS: usize = 1000;
 
+/// Calls of host functions that may be under way at once, each of which calls the instance again.
+const MAX_DEPTH: usize = 3;
+
 /// What the host knows of an instance.
 #[derive(Debug, Default)]
 pub struct Host {
-    /// The calls of host functions since the trace last asked: which function, with which parameters.
-    pub calls: Vec<(usize, Vec<Value>)>,
+    /// The calls of host functions since the trace last asked: which function, with which parameters. `None`: what
+    /// came of a host function's own call.
+    pub calls: Vec<(Option<usize>, Vec<Value>)>,
+    /// The types of the instance's exported functions, once it is made: host functions call them at times.
+    pub exports: Vec<FuncType>,
+    /// How many such calls are under way.
+    pub depth: usize,
     total: usize,
+}
+
+/// What a host function does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// First it calls the exported function with this number and these parameters, and fails if that fails.
+    pub call: Option<(usize, Vec<Value>)>,
+    /// Then it returns these, or fails.
+    pub results: Option<Vec<HostResult>>,
 }
 
 /// A result of a host function.
@@ -30,27 +48,29 @@ pub enum HostResult {
 }
 
 impl Host {
-    /// Host function `index` is called. `None`: it fails.
-    pub fn call(&mut self, index: usize, params: Vec<Value>, results: &[ValType]) -> Option<Vec<HostResult>> {
+    /// Host function `index` is called.
+    pub fn call(&mut self, index: usize, params: Vec<Value>, results: &[ValType]) -> Action {
         let seed = hash(&(index, &params));
+        let mut random = Random(seed);
         let same_kind = |param: &Value, ty: ValType| match param {
             Value::Func(_) => ty == ValType::FuncRef,
             Value::Extern(_) => ty == ValType::ExternRef,
             _ => false,
         };
-        let result = |(number, ty): (usize, &ValType)| {
-            if let Some(param) = params.iter().position(|param| same_kind(param, *ty)) {
-                return HostResult::Parameter(param);
-            }
-            HostResult::Value(match ty {
-                ValType::FuncRef => Value::Func(None),
-                ty => Value::random(*ty, 0, &mut crate::Random(seed.wrapping_add(number as u64))),
-            })
+        let result = |ty: &ValType| match params.iter().position(|param| same_kind(param, *ty)) {
+            Some(param) => HostResult::Parameter(param),
+            None => HostResult::Value(Value::random(*ty, 0, &mut random)),
         };
-        let results = results.iter().enumerate().map(result).collect();
+        let results = results.iter().map(result).collect();
         self.total += 1;
-        self.calls.push((index, params));
-        (seed % 32 != 0 && self.total <= MAX_HOST_CALLS).then_some(results)
+        let calls = self.depth < MAX_DEPTH && !self.exports.is_empty() && random.below(4) == 0;
+        let call = calls.then(|| {
+            let number = random.below(self.exports.len());
+            let types = &self.exports[number].params;
+            (number, types.iter().map(|ty| Value::random(*ty, self.exports.len(), &mut random)).collect())
+        });
+        self.calls.push((Some(index), params));
+        Action { call, results: (random.below(32) != 0 && self.total <= MAX_HOST_CALLS).then_some(results) }
     }
 }
 

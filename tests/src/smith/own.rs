@@ -10,7 +10,7 @@ use precast_targets::Arch;
 use super::case::IMPORTS;
 use super::environment::{self, Host, HostResult, is_host_function};
 use super::plan::Step;
-use super::play::{self, FRAMES, Guest, Item, Stop, Trace};
+use super::play::{self, FRAMES, Guest, HostCalls, Item, Stop, Trace};
 use super::value::{Value, hash, hash_bytes};
 use super::{Case, Failure, MEMORY_LIMIT, Plan, TABLE_LIMIT};
 
@@ -123,7 +123,7 @@ impl Run<'_> {
     fn session(&self, steps: &[Step]) -> Result<play::Session, Failure> {
         let limits = Limits { memory_bytes: Some(MEMORY_LIMIT as u64), table_elements: Some(TABLE_LIMIT as u64) };
         let unbound = |error: BindError| Failure(format!("binding: {error}"));
-        let mut store = Store::new(Host::default());
+        let mut store = Store::new(Data::default());
         let mut linker = Linker::new();
         for (index, ty) in self.imports.iter().enumerate() {
             define_host(&mut linker, "host", index, ty);
@@ -146,14 +146,25 @@ impl Run<'_> {
 }
 
 /// Defines the host function `index`, if `ty` is one's type.
-fn define_host(linker: &mut Linker<Host>, module: &str, index: usize, ty: &ExternType) {
+fn define_host(linker: &mut Linker<Data>, module: &str, index: usize, ty: &ExternType) {
     let ExternType::Func(ty) = ty else { return };
     let results = ty.results.clone();
     linker.func_dynamic(module, &index.to_string(), ty.clone(), move |caller, params, values| {
-        let named = params.iter().map(|param| to_value(param, &[])).collect();
-        let made = caller.data_mut().call(index, named, &results).ok_or("the host fails")?;
-        for (value, made) in values.iter_mut().zip(made) {
-            *value = match made {
+        let data = caller.data_mut();
+        let named = params.iter().map(|param| to_value(param, &data.named)).collect();
+        let action = data.host.call(index, named, &results);
+        if let Some((number, params)) = action.call {
+            let function = data.functions[number];
+            let params: Vec<_> = params.iter().map(|param| from_value(param, &data.functions)).collect();
+            data.host.depth += 1;
+            let outcome = function.call(caller, &params);
+            let data = caller.data_mut();
+            data.host.depth -= 1;
+            let results = outcome?.iter().map(|result| to_value(result, &data.named)).collect();
+            data.host.calls.push((None, results));
+        }
+        for (value, result) in values.iter_mut().zip(action.results.ok_or("the host fails")?) {
+            *value = match result {
                 HostResult::Parameter(param) => params[param].clone(),
                 HostResult::Value(value) => from_value(&value, &[]),
             };
@@ -162,46 +173,60 @@ fn define_host(linker: &mut Linker<Host>, module: &str, index: usize, ty: &Exter
     });
 }
 
-/// An instance, or the provider of one that could not be instantiated.
-struct OwnGuest {
-    store: Store<Host>,
-    instance: Option<InstanceId>,
-    /// Everything exported.
-    items: Vec<(String, Extern)>,
+/// What host functions know.
+#[derive(Default)]
+struct Data {
+    host: Host,
     /// The instance's exported functions, in the plan's order.
     functions: Vec<Func>,
     /// Those that the trace names.
     named: Vec<Option<Func>>,
 }
 
+/// An instance, or the provider of one that could not be instantiated.
+struct OwnGuest {
+    store: Store<Data>,
+    instance: Option<InstanceId>,
+    /// Everything exported.
+    items: Vec<(String, Extern)>,
+}
+
 impl OwnGuest {
-    fn new(store: Store<Host>, instance: Option<InstanceId>, provider: InstanceId, plan: &Plan) -> Self {
+    fn new(mut store: Store<Data>, instance: Option<InstanceId>, provider: InstanceId, plan: &Plan) -> Self {
         let mut items: Vec<_> =
             store.exports(provider).map(|(name, item)| (format!("provider {name}"), item)).collect();
         items.sort_by(|one, other| one.0.cmp(&other.0));
-        let mut functions = Vec::new();
         if let Some(instance) = instance {
             items.extend(store.exports(instance).map(|(name, item)| (name.to_owned(), item)));
             for function in &plan.functions {
                 if let Some(Extern::Func(func)) = store.export(instance, &function.name) {
-                    functions.push(func);
+                    let data = store.data_mut();
+                    data.host.exports.push(function.ty.clone());
+                    data.functions.push(func);
+                    data.named.push(function.defined.then_some(func));
                 }
             }
         }
-        let named = functions.iter().zip(&plan.functions).map(|(func, function)| function.defined.then_some(*func));
-        OwnGuest { store, instance, items, named: named.collect(), functions }
+        OwnGuest { store, instance, items }
+    }
+
+    /// The value as the trace has it.
+    fn value(&self, value: &Val) -> Value {
+        to_value(value, &self.store.data().named)
     }
 }
 
 impl Guest for OwnGuest {
     fn call(&mut self, function: usize, params: &[Value]) -> Result<Vec<Value>, Stop> {
-        let params: Vec<_> = params.iter().map(|param| from_value(param, &self.functions)).collect();
-        let results = self.functions[function].call(&mut self.store, &params).map_err(stop)?;
-        Ok(results.iter().map(|result| to_value(result, &self.named)).collect())
+        let functions = &self.store.data().functions;
+        let params: Vec<_> = params.iter().map(|param| from_value(param, functions)).collect();
+        let function = functions[function];
+        let results = function.call(&mut self.store, &params).map_err(stop)?;
+        Ok(results.iter().map(|result| self.value(result)).collect())
     }
 
     fn change(&mut self, step: &Step) -> bool {
-        let (functions, store) = (self.functions.clone(), &mut self.store);
+        let (functions, store) = (self.store.data().functions.clone(), &mut self.store);
         let value = |value: &Value| from_value(value, &functions);
         let export = |name: &str| self.instance.and_then(|instance| store.export(instance, name));
         match step {
@@ -234,7 +259,7 @@ impl Guest for OwnGuest {
         for (name, item) in &self.items {
             let item = match item {
                 Extern::Func(_) => continue,
-                Extern::Global(global) => Item::Global(to_value(&global.get(&self.store), &self.named)),
+                Extern::Global(global) => Item::Global(self.value(&global.get(&self.store))),
                 Extern::Memory(memory) => {
                     let size = memory.size_bytes(&self.store);
                     let bytes = memory.read_vec(&self.store, 0, size).expect("all of a memory is inside it");
@@ -242,7 +267,7 @@ impl Guest for OwnGuest {
                 }
                 Extern::Table(table) => {
                     let size = table.size(&self.store);
-                    let element = |index| table.get(&self.store, index).map(|value| to_value(&value, &self.named));
+                    let element = |index| table.get(&self.store, index).map(|value| self.value(&value));
                     Item::Table { size, hash: hash(&(0..size).map(element).collect::<Vec<_>>()) }
                 }
             };
@@ -251,8 +276,8 @@ impl Guest for OwnGuest {
         state
     }
 
-    fn take_host_calls(&mut self) -> Vec<(usize, Vec<Value>)> {
-        std::mem::take(&mut self.store.data_mut().calls)
+    fn take_host_calls(&mut self) -> HostCalls {
+        std::mem::take(&mut self.store.data_mut().host.calls)
     }
 }
 

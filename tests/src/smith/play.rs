@@ -3,6 +3,9 @@
 use super::plan::{Plan, Step};
 use super::value::Value;
 
+/// Calls of host functions: see [`super::environment::Host::calls`].
+pub type HostCalls = Vec<(Option<usize>, Vec<Value>)>;
+
 /// An instance on some runtime.
 pub trait Guest {
     /// Calls the exported function with this number.
@@ -12,7 +15,7 @@ pub trait Guest {
     /// What of the instance, and of what provides for it, can be seen from outside.
     fn state(&mut self) -> Vec<(String, Item)>;
     /// The calls of host functions since the last time.
-    fn take_host_calls(&mut self) -> Vec<(usize, Vec<Value>)>;
+    fn take_host_calls(&mut self) -> HostCalls;
 }
 
 /// Why guest code stopped.
@@ -63,7 +66,7 @@ pub struct Event {
     /// Results of a call, or why there are none.
     pub outcome: Result<Vec<Value>, Stop>,
     /// Calls of host functions meanwhile.
-    pub host_calls: Vec<(usize, Vec<Value>)>,
+    pub host_calls: HostCalls,
     /// The state afterwards.
     pub state: Vec<(String, Item)>,
 }
