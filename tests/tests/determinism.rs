@@ -27,7 +27,8 @@ fn threads_runs_and_names_do_not_matter() {
         None => say("left out: c-zstd.p1.wasm, which needs ../shared/guests"),
     }
     for guest in guests {
-        for flags in [&[][..], &["--target", "aarch64-unknown-linux-gnu"], &["--opt-level", "none"], &["--emit", "obj"]] {
+        for flags in [&[][..], &["--target", "aarch64-unknown-linux-gnu"], &["--opt-level", "none"], &["--emit", "obj"]]
+        {
             let with = |threads: &str, name: &str| {
                 compile(&guest, &folder.path().join(name), &[flags, &["--threads", threads]].concat())
             };
@@ -44,7 +45,9 @@ fn options_that_change_code_change_bytes() {
     let guest = workspace_root().join("tests/guests/wasm/kern-json.core.wasm");
     let output = folder.path().join("a.so");
     let plain = compile(&guest, &output, &[]);
-    for flags in [&["--opt-level", "none"][..], &["--cpu", "x86-64-v3"], &["--canonicalize-nans"], &["--stack-size", "2M"]] {
+    for flags in
+        [&["--opt-level", "none"][..], &["--cpu", "x86-64-v3"], &["--canonicalize-nans"], &["--stack-size", "2M"]]
+    {
         assert!(plain != compile(&guest, &output, flags), "{flags:?}");
     }
 }

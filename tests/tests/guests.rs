@@ -63,7 +63,12 @@ fn kernels_give_the_results_of_native_code() {
 const COMMANDS: &[(&str, &[&str], &[&str], &str)] = &[
     ("as-main.p1.wasm", &["-A"], &[], "assemblyscript 97 128882 0.0\n1\n"),
     ("cpp-stl.p1.wasm", &[], &[], "area 6.91837e+08\n977 20000 205275 3628800 13334049\n"),
-    ("c-zstd.p1.wasm", &[], &[], "level 1 1048576 -> 198428 ok\nlevel 4 1048576 -> 186573 ok\nlevel 7 1048576 -> 160705 ok\n"),
+    (
+        "c-zstd.p1.wasm",
+        &[],
+        &[],
+        "level 1 1048576 -> 198428 ok\nlevel 4 1048576 -> 186573 ok\nlevel 7 1048576 -> 160705 ok\n",
+    ),
     (
         "go-bench.p1.wasm",
         &["--allow=clocks,random"],

@@ -27,7 +27,8 @@ fn files(folder: &str) -> Vec<PathBuf> {
         .expect("git can be run");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let names = String::from_utf8(output.stdout).expect("file names are UTF-8");
-    let paths: Vec<PathBuf> = names.lines().map(|name| workspace_root().join(name)).filter(|path| path.exists()).collect();
+    let paths: Vec<PathBuf> =
+        names.lines().map(|name| workspace_root().join(name)).filter(|path| path.exists()).collect();
     assert!(!paths.is_empty(), "no files in {folder}");
     paths
 }
@@ -69,9 +70,11 @@ fn the_compiler_does_no_io_and_has_no_unsafe() {
     let sources = rust_files("compiler/src");
     let root = sources.iter().find(|(path, _)| path.ends_with("src/lib.rs")).expect("lib.rs");
     assert!(root.1.contains("#![forbid(unsafe_code)]"));
-    assert_absent("compiler/src", &["std::fs", "std::net", "std::process", "std::env", "std::io::Std", "println!"], |path| {
-        path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs")
-    });
+    assert_absent(
+        "compiler/src",
+        &["std::fs", "std::net", "std::process", "std::env", "std::io::Std", "println!"],
+        |path| path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs"),
+    );
 }
 
 #[test]
@@ -154,10 +157,8 @@ fn each_family_has_one_version() {
         .expect("cargo can be run");
     let tree = String::from_utf8_lossy(&output.stdout);
     for family in ["wasmparser", "wast", "wat"] {
-        let versions: BTreeSet<&str> = tree
-            .lines()
-            .filter_map(|line| line.strip_prefix(family)?.strip_prefix(" v")?.split(' ').next())
-            .collect();
+        let versions: BTreeSet<&str> =
+            tree.lines().filter_map(|line| line.strip_prefix(family)?.strip_prefix(" v")?.split(' ').next()).collect();
         assert!(versions.len() <= 1, "{family}: {versions:?}");
     }
 }
