@@ -161,7 +161,7 @@ impl PeerGuest {
                 if let Some(func) = instance.get_func(&mut store, &function.name) {
                     functions.push(func);
                     named.push(function.defined.then_some(func));
-                    store.data_mut().host.exports.push(function.ty.clone());
+                    store.data_mut().host.exports.push(function.clone());
                 }
             }
         }

@@ -7,6 +7,7 @@ use std::fmt::Write;
 
 use precast_loader::{ExternType, FuncType, ValType};
 
+use super::plan::Function;
 use super::value::{Value, hash};
 use crate::Random;
 
@@ -22,8 +23,9 @@ pub struct Host {
     /// The calls of host functions since the trace last asked: which function, with which parameters. `None`: what
     /// came of a host function's own call.
     pub calls: Vec<(Option<usize>, Vec<Value>)>,
-    /// The types of the instance's exported functions, once it is made: host functions call them at times.
-    pub exports: Vec<FuncType>,
+    /// The instance's exported functions, once it is made: host functions call them at times. Not those that are
+    /// imported: what a backtrace shows of host functions that the host calls is up to the runtime.
+    pub exports: Vec<Function>,
     /// How many such calls are under way.
     pub depth: usize,
     total: usize,
@@ -63,12 +65,12 @@ impl Host {
         };
         let results = results.iter().map(result).collect();
         self.total += 1;
-        let calls = self.depth < MAX_DEPTH && !self.exports.is_empty() && random.below(4) == 0;
-        let call = calls.then(|| {
+        let call = (self.depth < MAX_DEPTH && !self.exports.is_empty() && random.below(4) == 0).then(|| {
             let number = random.below(self.exports.len());
-            let types = &self.exports[number].params;
+            let types = &self.exports[number].ty.params;
             (number, types.iter().map(|ty| Value::random(*ty, self.exports.len(), &mut random)).collect())
         });
+        let call = call.filter(|(number, _)| self.exports[*number].defined);
         self.calls.push((Some(index), params));
         Action { call, results: (random.below(32) != 0 && self.total <= MAX_HOST_CALLS).then_some(results) }
     }

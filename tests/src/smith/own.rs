@@ -201,7 +201,7 @@ impl OwnGuest {
             for function in &plan.functions {
                 if let Some(Extern::Func(func)) = store.export(instance, &function.name) {
                     let data = store.data_mut();
-                    data.host.exports.push(function.ty.clone());
+                    data.host.exports.push(function.clone());
                     data.functions.push(func);
                     data.named.push(function.defined.then_some(func));
                 }
