@@ -5,6 +5,7 @@
 //! checked ([`crate::elf`]), the file is mapped as one, and nothing in it runs.
 
 use std::fs::{File, Metadata};
+use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
@@ -69,7 +70,9 @@ impl Artifact {
         let open = || {
             let mut file = sys::file::open(path).map_err(OpenErrorKind::io("open the file"))?;
             if policy == Policy::Sealed {
-                file = sys::file::sealed_copy(&mut file).map_err(OpenErrorKind::io("copy the file"))?;
+                // As many bytes as it has now: a device, or a file that grows, may never end.
+                let len = regular(&file)?.len();
+                file = sys::file::sealed_copy(&mut file.take(len)).map_err(OpenErrorKind::io("copy the file"))?;
             }
             let parts = Parts::map(file)?;
             parts.verify()?;
@@ -192,10 +195,7 @@ struct Parts {
 
 impl Parts {
     fn map(file: File) -> Result<Parts, OpenErrorKind> {
-        let metadata = file.metadata().map_err(OpenErrorKind::io("read the file's attributes"))?;
-        if !metadata.is_file() {
-            return Err(OpenErrorKind::Forbidden("no content of its own: it is not a regular file"));
-        }
+        let metadata = regular(&file)?;
         let mapping = Mapping::new(&file, metadata.len()).map_err(OpenErrorKind::io("map the file"))?;
         let headers = Headers::read(mapping.bytes())?;
         Ok(Parts { file, metadata, mapping, headers })
@@ -203,6 +203,16 @@ impl Parts {
 
     fn verify(&self) -> Result<(), OpenErrorKind> {
         verify::check(&self.file, &self.metadata, &self.headers)
+    }
+}
+
+/// The attributes of a regular file.
+fn regular(file: &File) -> Result<Metadata, OpenErrorKind> {
+    let metadata = file.metadata().map_err(OpenErrorKind::io("read the file's attributes"))?;
+    if metadata.is_file() {
+        Ok(metadata)
+    } else {
+        Err(OpenErrorKind::Forbidden("no content of its own: it is not a regular file"))
     }
 }
 

@@ -35,6 +35,10 @@ const MAX_DYNAMIC: u64 = 4 << 10;
 /// `DT_RELR` and what else may hold relocations, beyond those goblin names.
 const DT_RELR: u64 = 36;
 
+/// Other libraries that are loaded as well, beyond those goblin names: `DT_AUDIT`, `DT_DEPAUDIT`, `DT_AUXILIARY`,
+/// `DT_FILTER`.
+const LIBRARIES: [u64; 4] = [0x6fff_fefc, 0x6fff_fefb, 0x7fff_fffd, 0x7fff_ffff];
+
 /// The largest slot: half of the addresses a process has.
 const MAX_SLOT: u64 = 1 << 46;
 
@@ -107,13 +111,19 @@ impl<'a> Source<'a> {
 
     /// Refuses what a dynamic linker would act on.
     fn check_dynamic(&self, programs: &[ProgramHeader]) -> Result<(), OpenErrorKind> {
-        let Some(dynamic) = programs.iter().find(|program| program.p_type == PT_DYNAMIC) else { return Ok(()) };
+        let mut dynamic = programs.iter().filter(|program| program.p_type == PT_DYNAMIC);
+        let (dynamic, other) = (dynamic.next(), dynamic.next());
+        let Some(dynamic) = dynamic else { return Ok(()) };
+        if other.is_some() {
+            return Err(OpenErrorKind::Forbidden("a second dynamic section"));
+        }
         if dynamic.p_filesz > MAX_DYNAMIC {
             return Err(OpenErrorKind::Forbidden("a larger dynamic section than artifacts have"));
         }
         let bytes = self.get(dynamic.p_offset, dynamic.p_filesz)?;
-        for tag in bytes.chunks_exact(16).map(u64::decode).take_while(|tag| *tag != DT_NULL) {
+        for tag in bytes.chunks_exact(16).map(u64::decode) {
             match tag {
+                DT_NULL => return Ok(()),
                 DT_NEEDED => return Err(OpenErrorKind::Forbidden("a library that it needs (DT_NEEDED)")),
                 DT_INIT | DT_FINI | DT_INIT_ARRAY | DT_FINI_ARRAY | DT_PREINIT_ARRAY => {
                     return Err(OpenErrorKind::Forbidden("code that runs when it is loaded (DT_INIT and the like)"));
@@ -121,10 +131,15 @@ impl<'a> Source<'a> {
                 DT_REL | DT_RELA | DT_JMPREL | DT_RELR | DT_TEXTREL => {
                     return Err(OpenErrorKind::Forbidden("dynamic relocations"));
                 }
+                tag if LIBRARIES.contains(&tag) => {
+                    return Err(OpenErrorKind::Forbidden("a library that comes with it (DT_FILTER and the like)"));
+                }
                 _ => {}
             }
         }
-        Ok(())
+        // The dynamic linker reads on until it finds the end.
+        let range = dynamic.p_offset..dynamic.p_offset + dynamic.p_filesz;
+        Err(malformed("the dynamic section does not end", &range))
     }
 
     fn meta_header(&self, programs: &[ProgramHeader]) -> Result<(Range<u64>, Header), OpenErrorKind> {
@@ -186,14 +201,20 @@ fn check_segments(programs: &[ProgramHeader], file_len: u64) -> Result<(), OpenE
             }
             PT_INTERP => return Err(OpenErrorKind::Forbidden("a program interpreter")),
             PT_TLS => return Err(OpenErrorKind::Forbidden("thread-local storage")),
-            PT_LOAD if program.p_vaddr != program.p_offset || program.p_memsz != program.p_filesz => {
+            PT_LOAD | PT_DYNAMIC
+                if program.p_vaddr != program.p_offset || program.p_memsz != program.p_filesz =>
+            {
                 let range = program.p_offset..program.p_offset.saturating_add(program.p_filesz);
                 return Err(malformed("a segment is not mapped as it is in the file", &range));
             }
             _ => {}
         }
     }
-    Ok(())
+    // Where a file does not say, the dynamic linker makes the stacks of the whole process executable.
+    match programs.iter().any(|program| program.p_type == PT_GNU_STACK) {
+        true => Ok(()),
+        false => Err(OpenErrorKind::Forbidden("no PT_GNU_STACK, and so a demand for an executable stack")),
+    }
 }
 
 fn check_machine(header: &Header) -> Result<(), OpenErrorKind> {

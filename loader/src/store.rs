@@ -147,7 +147,14 @@ struct Parts<T> {
 /// `&mut` of it. Instances live as long as their store.
 pub struct Store<T> {
     parts: NonNull<Parts<T>>,
-    owns: PhantomData<Parts<T>>,
+    /// Owns a `T`, and is no store of anything else, be it of a shorter life: host functions were made for just this one.
+    ///
+    /// ```compile_fail
+    /// fn shorter<'a>(store: precast_loader::Store<&'static str>) -> precast_loader::Store<&'a str> {
+    ///     store
+    /// }
+    /// ```
+    owns: PhantomData<(Parts<T>, fn(T) -> T)>,
 }
 
 // SAFETY: besides `T` a store owns slots, whose memory is no thread's in particular; host functions, which are `Send`

@@ -33,6 +33,9 @@ const MAX_REMEMBERED: usize = 16 << 10;
 /// taken from.
 const SETTLED: Duration = Duration::from_millis(20);
 
+/// The same for file systems that keep times in seconds, or in pairs of them.
+const SETTLED_SECONDS: Duration = Duration::from_secs(3);
+
 /// Bytes read at a time.
 const CHUNK: usize = 256 << 10;
 
@@ -77,7 +80,8 @@ fn digest(file: &File, len: u64, hole: Range<u64>) -> Result<Digest, OpenErrorKi
 fn identity(metadata: &Metadata) -> Option<Identity> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let changed = Duration::new(metadata.ctime().max(0) as u64, metadata.ctime_nsec().max(0) as u32);
-    let settled = now.checked_sub(changed).is_some_and(|age| age > SETTLED);
+    let tick = if changed.subsec_nanos() == 0 { SETTLED_SECONDS } else { SETTLED };
+    let settled = now.checked_sub(changed).is_some_and(|age| age > tick);
     (settled && sys::file::only_we_write(metadata.uid(), metadata.mode())).then(|| Identity {
         device: metadata.dev(),
         inode: metadata.ino(),

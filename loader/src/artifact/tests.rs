@@ -129,6 +129,8 @@ fn files_of_other_kinds_are_refused_with_what_they_are() {
     assert!(matches!(missing.kind, OpenErrorKind::Io { .. }));
     let folder = Artifact::open("/", Policy::Verify).unwrap_err();
     assert!(matches!(folder.kind, OpenErrorKind::Forbidden(_)), "{folder}");
+    let endless = Artifact::open("/dev/zero", Policy::Sealed).unwrap_err();
+    assert!(matches!(endless.kind, OpenErrorKind::Forbidden(_)), "{endless}");
 }
 
 #[test]
@@ -152,9 +154,25 @@ fn artifacts_of_other_loaders_and_machines_are_refused() {
 #[test]
 fn what_would_run_or_relocate_is_refused() {
     let dynamic = |tag: u64| refusal(|parts| parts.dynamic = vec![5, 0, tag, 1, 0, 0]);
-    for tag in [1, 12, 13, 25, 26, 32, 7, 17, 23, 36, 22] {
+    for tag in [1, 12, 13, 25, 26, 32, 7, 17, 23, 36, 22, 0x7fff_fffd, 0x7fff_ffff] {
         assert!(matches!(dynamic(tag), OpenErrorKind::Forbidden(_)), "{tag}");
     }
+    // The dynamic linker does not stop where the program header says, and looks at addresses instead of offsets.
+    assert!(matches!(refusal(|parts| parts.dynamic = vec![5, 0]), OpenErrorKind::Malformed { .. }));
+    let program_header = |ty: u32, change: fn(&mut [u8])| {
+        let mut parts = TestArtifact::new();
+        parts.dynamic = vec![5, 0, 0, 0];
+        let mut bytes = parts.bytes();
+        let header = bytes[64..0x400].chunks_exact_mut(56).find(|header| header[..4] == ty.to_le_bytes());
+        change(header.unwrap());
+        Artifact::open_bytes(&bytes).unwrap_err().kind
+    };
+    let elsewhere = program_header(2, |header| header[16..24].copy_from_slice(&0x500u64.to_le_bytes()));
+    assert!(matches!(elsewhere, OpenErrorKind::Malformed { .. }), "{elsewhere}");
+    let second = program_header(0x6474_e551, |header| header[0] = 2);
+    assert!(matches!(second, OpenErrorKind::Forbidden(_) | OpenErrorKind::Malformed { .. }), "{second}");
+    let stack = program_header(0x6474_e551, |header| header[0] = 0x52);
+    assert!(matches!(stack, OpenErrorKind::Forbidden(_)), "{stack}");
     assert!(matches!(refusal(|parts| parts.text_flags = 7), OpenErrorKind::Forbidden(_)));
     assert!(matches!(refusal(|parts| parts.text_flags = 4), OpenErrorKind::Malformed { .. }));
 }
