@@ -1,6 +1,6 @@
 //! Little-endian records and bounds-checked tables of them: what every table of `.precast.meta` is made of.
 //!
-//! To add a record, write it with [`record!`]: the macro makes encoder and decoder from one list of fields, so that
+//! To add a record, write it with [`record!`](crate::record!): the macro makes encoder and decoder from one list of fields, so that
 //! they cannot disagree. Field types are those that implement [`Field`].
 
 use alloc::vec::Vec;

@@ -3,7 +3,7 @@
 //! [`MetaBuilder`] encodes them, [`Meta`] reads them in place. `FORMAT.md` draws the bytes: a [`Header`], a directory
 //! of one [`Span`] for each table, the tables, and the blob that names and signatures point into.
 //!
-//! To add a table: write its row with [`record!`], add one line to [`tables!`] below, raise
+//! To add a table: write its row with [`record!`](crate::record!), add one line to `tables!` below, raise
 //! [`crate::ABI_VERSION`].
 
 use alloc::collections::BTreeMap;
