@@ -31,21 +31,23 @@ impl From<ForeignStore> for CallError {
     }
 }
 
-impl CallError {
+impl From<Box<Abort>> for CallError {
     /// Why guest code was abandoned.
     ///
     /// # Panics
     /// With the host function's panic, if that was why.
     #[cold]
-    pub(crate) fn from_abort(abort: Abort) -> Self {
-        match abort {
+    fn from(abort: Box<Abort>) -> Self {
+        match *abort {
             Abort::Trap(trap) => CallError::Trap(trap),
             // A trap of a nested call that the host function in between passed on is still that trap.
             Abort::Host(error) => error.downcast::<CallError>().map_or_else(CallError::Host, |error| *error),
             Abort::Panic(payload) => std::panic::resume_unwind(payload),
         }
     }
+}
 
+impl CallError {
     /// The trap, if it was one.
     pub fn trap(&self) -> Option<&Trap> {
         if let CallError::Trap(trap) = self { Some(trap) } else { None }
@@ -67,11 +69,11 @@ pub(crate) unsafe fn enter(
     entry: u32,
     text: u32,
     cells: *mut u64,
-) -> Result<(), CallError> {
+) -> Result<(), Box<Abort>> {
     // SAFETY: as the caller says. The context is the store's, whose first instance gave it its stack.
     unsafe {
         let store: *mut StoreInner = (*record).store;
         let (entry, base, code) = ((*record).code(entry), (*record).base, (*record).code(text));
-        context::enter(&raw mut (*store).context, entry, base, code, cells).map_err(CallError::from_abort)
+        context::enter(&raw mut (*store).context, entry, base, code, cells)
     }
 }

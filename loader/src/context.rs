@@ -28,8 +28,6 @@ pub(crate) struct Context {
     pub(crate) border: Border,
     /// The stack of the store's first instance, on which all its instances run; empty before there is one.
     pub(crate) stack: Range<usize>,
-    /// How many entries of this context are under way.
-    depth: u32,
     /// The host's `T`, set by each outermost and nested entry.
     pub(crate) data: *mut (),
     /// The store, for whoever knows its type.
@@ -40,9 +38,9 @@ pub(crate) struct Context {
 
 /// Where host and guest stand at the border between them: written by the assembly.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Border {
-    /// Saved by `enter`: where host functions run, and where a trap continues.
+    /// Set by `enter`: where host functions run, and where a trap continues.
     pub(crate) host_sp: usize,
     /// Where the next entry's frames begin: the stack's top, or the guest's stack pointer at a host call.
     pub(crate) guest_sp: usize,
@@ -73,21 +71,14 @@ pub(crate) mod status {
 /// Bytes of guest stack that an entry needs: the assembly's call has no trap site, so it must not meet the guard.
 const ENTRY_ROOM: usize = 4 << 10;
 
-/// Entries of one context that may be under way at once. Each has host frames of its own, and the end of the host's
-/// stack, unlike that of the guest's, is not a trap but the end of the process.
+/// Entries that may be under way on a thread at once. Each has host frames of its own, and the end of the host's stack,
+/// unlike that of the guest's, is not a trap but the end of the process.
 const MAX_DEPTH: u32 = 200;
 
 impl Context {
     /// A context without a stack: entering it traps.
     pub(crate) fn new() -> Self {
-        Context {
-            border: Border::default(),
-            stack: 0..0,
-            depth: 0,
-            data: ptr::null_mut(),
-            store: ptr::null_mut(),
-            pending: None,
-        }
+        Context { border: Border::default(), stack: 0..0, data: ptr::null_mut(), store: ptr::null_mut(), pending: None }
     }
 
     /// Whether the context has a stack.
@@ -98,15 +89,23 @@ impl Context {
     /// Gives the context the stack that everything in its store will run on, that of a slot which outlives it.
     ///
     /// # Panics
-    /// If an entry is under way.
+    /// If it has one.
     pub(crate) fn set_stack(&mut self, stack: Range<usize>) {
-        assert_eq!(self.depth, 0, "the stack of a running store changed");
-        self.border.guest_sp = stack.end;
+        assert!(!self.has_stack(), "the stack of a store changed");
         self.stack = stack;
+        self.border = self.idle();
     }
 
-    fn has_room(&self) -> bool {
-        self.depth < MAX_DEPTH && self.border.guest_sp >= self.stack.start.saturating_add(ENTRY_ROOM)
+    /// The border while no entry is under way.
+    #[inline(always)]
+    fn idle(&self) -> Border {
+        Border { guest_sp: self.stack.end, ..Border::default() }
+    }
+
+    /// Whether there is room for frames that begin at `guest_sp`.
+    #[inline(always)]
+    fn has_room(&self, guest_sp: usize) -> bool {
+        guest_sp >= self.stack.start + ENTRY_ROOM
     }
 }
 
@@ -118,19 +117,41 @@ pub(crate) struct Activation {
     pub(crate) outer: Border,
     /// The entry under way on this thread before, of this or another context.
     pub(crate) previous: *const Activation,
+    /// How many entries there are on this thread, with this one.
+    depth: u32,
     /// Code and registers of a trap.
     pub(crate) fault: Cell<Option<(TrapCode, Registers)>>,
 }
 
+/// What a thread that runs guests has.
+struct Thread {
+    /// The innermost activation.
+    current: Cell<*const Activation>,
+    /// Whether faults of guest code become traps: see [`signal::prepare_thread`].
+    prepared: Cell<bool>,
+}
+
 thread_local! {
-    /// The innermost activation of this thread. Has no destructor and needs no initialisation, so that the signal
-    /// handler may read it at any time.
-    static CURRENT: Cell<*const Activation> = const { Cell::new(ptr::null()) };
+    /// Has no destructor and needs no initialisation, so that the signal handler may read it at any time.
+    static THREAD: Thread = const { Thread { current: Cell::new(ptr::null()), prepared: Cell::new(false) } };
+}
+
+/// The calling thread's.
+#[inline(always)]
+fn thread<'a>() -> &'a Thread {
+    // SAFETY: what has no destructor stays for as long as the thread, which is here; and `Thread` is not `Sync`, so
+    // that no other thread is given the reference.
+    THREAD.with(|thread| unsafe { &*ptr::from_ref(thread) })
 }
 
 /// The innermost activation of this thread, or null.
 pub(crate) fn current() -> *const Activation {
-    CURRENT.get()
+    thread().current.get()
+}
+
+/// Says whether faults of guest code on this thread become traps.
+pub(crate) fn set_prepared(prepared: bool) {
+    thread().prepared.set(prepared);
 }
 
 /// Calls `entry(base, code, values)` on the guest's stack.
@@ -140,32 +161,40 @@ pub(crate) fn current() -> *const Activation {
 /// that of a live slot. `entry` and `code` are an entry thunk and a function of its type in the text of an artifact
 /// that stays open, `base` is that of a live instance of that artifact whose host words point to `context`, and
 /// `values` has room for the type's cells. No instance that code may reach is dropped before this returns.
+#[inline]
 pub(crate) unsafe fn enter(
     context: *mut Context,
     entry: *const u8,
     base: *mut u8,
     code: *const u8,
     values: *mut u64,
-) -> Result<(), Abort> {
-    signal::prepare_thread().map_err(|error| Abort::Host(error.into()))?;
+) -> Result<(), Box<Abort>> {
+    let thread = thread();
+    let previous = thread.current.get();
+    // SAFETY: an activation of this thread is valid while it is the current one.
+    let depth = unsafe { previous.as_ref() }.map_or(0, |previous| previous.depth);
+    // The border of the outermost entry is known. Reading what was written a moment ago in other pieces is slow.
     // SAFETY: the caller vouches for the context; the references end before the guest runs.
-    let (outer, has_room) = unsafe { ((*context).border, (*context).has_room()) };
-    if !has_room {
+    let outer = unsafe { if depth == 0 { (*context).idle() } else { (*context).border } };
+    // SAFETY: as above.
+    if depth == MAX_DEPTH || !unsafe { (*context).has_room(outer.guest_sp) } {
         // SAFETY: the caller vouches for the context.
-        let backtrace = unsafe { Backtrace::of_host_call(context) };
-        return Err(Abort::Trap(Trap::new(TrapCode::StackOverflow, backtrace)));
+        return Err(unsafe { no_room(context) });
     }
-    let activation = Activation { context, outer, previous: CURRENT.get(), fault: Cell::new(None) };
+    if !thread.prepared.get() {
+        // SAFETY: this function's own promise.
+        return unsafe { prepare_and_enter(context, entry, base, code, values) };
+    }
+    let activation = Activation { context, outer, previous, depth: depth + 1, fault: Cell::new(None) };
+    thread.current.set(&raw const activation);
     // SAFETY: as above; the assembly's own demand, room on the stack, was checked.
     let status = unsafe {
-        (*context).depth += 1;
-        CURRENT.set(&raw const activation);
         let status = arch::enter(context, entry, base, code, values);
-        CURRENT.set(activation.previous);
-        (*context).depth -= 1;
-        (*context).border = outer;
+        (*activation.context).border =
+            if activation.depth == 1 { (*activation.context).idle() } else { activation.outer };
         status
     };
+    thread.current.set(activation.previous);
     if status == 0 {
         return Ok(());
     }
@@ -174,19 +203,43 @@ pub(crate) unsafe fn enter(
 }
 
 /// # Safety
+/// As [`enter`].
+#[cold]
+unsafe fn prepare_and_enter(
+    context: *mut Context,
+    entry: *const u8,
+    base: *mut u8,
+    code: *const u8,
+    values: *mut u64,
+) -> Result<(), Box<Abort>> {
+    signal::prepare_thread().map_err(|error| Abort::Host(error.into()))?;
+    // SAFETY: the caller's promise.
+    unsafe { enter(context, entry, base, code, values) }
+}
+
+/// # Safety
+/// The context is valid and its instances are alive.
+#[cold]
+unsafe fn no_room(context: *const Context) -> Box<Abort> {
+    // SAFETY: the caller's promise.
+    let backtrace = unsafe { Backtrace::of_host_call(context) };
+    Box::new(Abort::Trap(Trap::new(TrapCode::StackOverflow, backtrace)))
+}
+
+/// # Safety
 /// The activation ended with `status` just now; its context is valid and its instances are alive.
 #[cold]
-unsafe fn why_abandoned(activation: &Activation, status: u32) -> Abort {
+unsafe fn why_abandoned(activation: &Activation, status: u32) -> Box<Abort> {
     if status == status::TRAPPED
         && let Some((code, registers)) = activation.fault.take()
     {
         // SAFETY: the caller's promise.
         let backtrace = unsafe { Backtrace::of_fault(activation, &registers) };
-        return Abort::Trap(Trap::new(code, backtrace));
+        return Box::new(Abort::Trap(Trap::new(code, backtrace)));
     }
     // SAFETY: the caller's promise.
     let pending = unsafe { (*activation.context).pending.take() };
-    pending.unwrap_or_else(|| Abort::Host("a host call abandoned the guest without a reason".into()))
+    Box::new(pending.unwrap_or_else(|| Abort::Host("a host call abandoned the guest without a reason".into())))
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

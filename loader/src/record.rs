@@ -19,7 +19,7 @@ use precast_abi::meta::{ExportRow, ExternKind, FunctionKind, NONE};
 
 use crate::artifact::ArtifactInner;
 use crate::bindings::{Bindings, Source};
-use crate::call;
+use crate::call::{self, CallError};
 use crate::externs::{Extern, Func, Global, Memory, Table};
 use crate::instance::{InstantiateError, Limits};
 use crate::plan::Plan;
@@ -88,7 +88,7 @@ pub(crate) unsafe fn instantiate(
         write_words(words, record);
         match artifact.meta().header.init {
             NONE => {}
-            init => call::enter(record, init, init, ptr::null_mut())?,
+            init => call::enter(record, init, init, ptr::null_mut()).map_err(CallError::from)?,
         }
         Ok(index)
     }

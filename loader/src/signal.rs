@@ -52,18 +52,28 @@ const SIGNALS: [signals::c_int; 4] = [signals::SIGSEGV, signals::SIGBUS, signals
 /// What was installed before us, in the order of [`SIGNALS`].
 static PREVIOUS: [OnceLock<signals::sigaction>; SIGNALS.len()] = [const { OnceLock::new() }; SIGNALS.len()];
 
-thread_local! {
-    static PREPARED: OnceCell<SignalStack> = const { OnceCell::new() };
+/// What makes a thread ready to run guests. When it goes, the thread is ready no more.
+struct Prepared(#[expect(dead_code, reason = "held for its destructor")] SignalStack);
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        context::set_prepared(false);
+    }
 }
 
-/// Makes sure that faults of guest code on this thread become traps.
+thread_local! {
+    static PREPARED: OnceCell<Prepared> = const { OnceCell::new() };
+}
+
+/// Makes sure that faults of guest code on this thread become traps, and says so to [`context`].
 pub(crate) fn prepare_thread() -> Result<(), ThreadError> {
     PREPARED
         .try_with(|prepared| {
             if prepared.get().is_none() {
                 let stack = prepare()?;
-                prepared.get_or_init(|| stack);
+                prepared.get_or_init(|| Prepared(stack));
             }
+            context::set_prepared(true);
             Ok(())
         })
         .unwrap_or(Err(ThreadError::Ending))

@@ -333,6 +333,9 @@ pub(crate) unsafe fn call(
     let entry = inner.text().wrapping_add(inner.func_type(1).unwrap().0.entry as usize);
     let mut values = [argument];
     // SAFETY: the caller's promise.
-    unsafe { enter(context, entry, base, inner.text().wrapping_add(row.start as usize), values.as_mut_ptr())? };
+    unsafe {
+        enter(context, entry, base, inner.text().wrapping_add(row.start as usize), values.as_mut_ptr())
+            .map_err(|abort| *abort)?
+    };
     Ok(values[0])
 }

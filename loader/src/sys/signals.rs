@@ -38,12 +38,7 @@ pub(crate) unsafe fn install(signal: c_int, handler: Handler) -> io::Result<()> 
 ///
 /// # Safety
 /// The arguments are those that the kernel gave to the handler.
-pub(crate) unsafe fn pass_on(
-    previous: Option<&sigaction>,
-    signal: c_int,
-    info: *mut siginfo_t,
-    context: *mut c_void,
-) {
+pub(crate) unsafe fn pass_on(previous: Option<&sigaction>, signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let handler = previous.map_or(libc::SIG_DFL, |action| action.sa_sigaction);
     // SAFETY: the kernel's siginfo is valid while the handler runs.
     let sent_by_a_process = unsafe { (*info).si_code <= 0 };

@@ -1,8 +1,7 @@
 //! x86-64: entering guest code, leaving it, and calling the host from it.
 //!
-//! What comes in: the context, whose first words are the two stack pointers. What goes out: a status in `eax`. While the
-//! guest runs, `rbx` belongs to it, but entry thunks preserve it as the System V convention says, so `enter` finds the
-//! context there when the thunk returns, and the signal handler puts it there for [`trap_exit`].
+//! What comes in: the context, whose first words are the two stack pointers. What goes out: a status in `eax`. Entry
+//! thunks preserve registers as the System V convention says, so those that [`enter`] saves are for [`trap_exit`].
 //!
 //! Both switches are marked as signal frames: unwinders then accept that the caller's stack is elsewhere, and gdb does
 //! not take it for a corrupt one. Frame pointers chain through: `rbp` stays `enter`'s until the thunk pushes it, and
@@ -61,7 +60,6 @@ pub(crate) unsafe extern "C" fn enter(
         ".cfi_offset r15, -56",
         "sub rsp, 8",
         "mov [rdi + {host_sp}], rsp",
-        "mov rbx, rdi",
         "mov rsp, [rdi + {guest_sp}]",
         "and rsp, -16",
         "mov rax, rsi",
@@ -69,13 +67,14 @@ pub(crate) unsafe extern "C" fn enter(
         "mov rsi, rcx",
         "mov rdx, r8",
         "call rax",
+        // The thunk preserved all but the stack pointer.
+        ".cfi_same_value rbx",
+        ".cfi_same_value r12",
+        ".cfi_same_value r13",
+        ".cfi_same_value r14",
+        ".cfi_same_value r15",
         "xor eax, eax",
-        "lea rsp, [rbp - 40]",
-        "pop r15",
-        "pop r14",
-        "pop r13",
-        "pop r12",
-        "pop rbx",
+        "mov rsp, rbp",
         "pop rbp",
         ".cfi_def_cfa rsp, 8",
         "ret",
@@ -138,30 +137,25 @@ macro_rules! switch_to_host {
             "mov [r11 + {guest_sp}], rsp",
             "mov [r11 + {guest_fp}], rbp",
             "mov [r11 + {guest_pc}], r10",
-            // r10 holds the guest's stack pointer across the switch, and later in the frame.
+            // r10 holds the guest's stack pointer across the switch.
             "mov r10, rsp",
             ".cfi_def_cfa_register r10",
             "mov rsp, [r11 + {host_sp}]",
-            // The frame: the guest's return address and frame pointer, rbx, and the guest's stack pointer.
+            // The frame: the guest's return address and frame pointer, its stack pointer, and the context.
             "push qword ptr [r10]",
             "push rbp",
-            "push rbx",
             "push r10",
+            "push r11",
             "lea rbp, [rsp + 16]",
-            // CFA = *(rbp - 16) + 8; rbp is saved at rbp, rbx at rbp - 8.
-            ".cfi_escape 0x0f, 0x05, 0x76, 0x70, 0x06, 0x23, 0x08",
+            // CFA = *(rbp - 8) + 8; rbp is saved at rbp.
+            ".cfi_escape 0x0f, 0x05, 0x76, 0x78, 0x06, 0x23, 0x08",
             ".cfi_escape 0x10, 0x06, 0x02, 0x76, 0x00",
-            ".cfi_escape 0x10, 0x03, 0x02, 0x76, 0x78",
-            "mov rbx, r11",
             $($call,)*
             $($after,)*
-            "pop r10",
-            ".cfi_def_cfa r10, 8",
-            "pop rbx",
-            ".cfi_same_value rbx",
-            "pop rbp",
+            "mov rsp, [rbp - 8]",
+            ".cfi_def_cfa rsp, 8",
+            "mov rbp, [rbp]",
             ".cfi_same_value rbp",
-            "mov rsp, r10",
             "ret",
             ".cfi_endproc",
             context = const precast_abi::host::HostWords::CONTEXT,
@@ -196,10 +190,10 @@ pub(crate) unsafe extern "C" fn host_switch() {
     )
 }
 
-/// Leaves the guest from the host's side; the context is in `rbx`.
+/// Leaves the guest from the frame that [`switch_to_host`] made, which has the context.
 #[unsafe(naked)]
 unsafe extern "C" fn abandon() {
-    naked_asm!("mov eax, {status}", "jmp {exit}", status = const status::ABANDONED, exit = sym trap_exit)
+    naked_asm!("mov rbx, [rbp - 16]", "mov eax, {status}", "jmp {exit}", status = const status::ABANDONED, exit = sym trap_exit)
 }
 
 /// Defines the stub of a builtin: `builtin_stub!(stub_name => body)` makes `pub(crate) unsafe extern "C" fn stub_name()`,
