@@ -54,6 +54,15 @@ impl Command {
             _ => 1,
         }
     }
+
+    /// The exit status where nobody reads standard output any more: no failure of a command that reports, as in
+    /// `precast inspect app.so | head`, but of one whose status says that all of its work was done.
+    pub(crate) fn closed_output_status(&self) -> u8 {
+        match self {
+            Command::Compile(_) | Command::Wast(_) => self.failure_status(),
+            _ => 0,
+        }
+    }
 }
 
 /// Compile a module into a shared object

@@ -52,9 +52,10 @@ pub(crate) fn run(mut args: BenchArgs) -> Result<ExitCode, Error> {
 /// one of the last, that one is meant.
 fn find_file(args: &mut BenchArgs) {
     if args.args.last().is_some_and(|last| !args.file.exists() && Path::new(last).exists())
-        && let (Some(last), Some(first)) = (args.args.pop(), args.file.to_str())
+        && let Some(first) = args.file.to_str().map(str::to_owned)
+        && let Some(last) = args.args.pop()
     {
-        args.args.insert(0, first.to_owned());
+        args.args.insert(0, first);
         args.file = last.into();
     }
 }
@@ -93,7 +94,9 @@ impl Calls {
             None => Call::without_params(artifact, COMMAND),
         };
         if main.is_none() {
-            eprintln!("precast: no `{COMMAND}` is exported and no --invoke given: cycles are without a call");
+            output::tell(format_args!(
+                "precast: no `{COMMAND}` is exported and no --invoke given: cycles are without a call"
+            ));
         }
         let initializer = main.as_ref().and_then(|call| call.initializer(artifact));
         Ok(Calls { initializer, main })

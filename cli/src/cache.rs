@@ -1,12 +1,13 @@
 //! The content-addressed cache of artifacts: `DIR/xx/yyyy….so`, named by everything that decides what is in them.
 //!
 //! Entries appear by rename, so any number of processes may share a folder: two that compile the same module write the
-//! same bytes. An entry is believed only after its digest was checked; a damaged one is a miss, and replaced.
+//! same bytes. An entry is believed only after its digest was checked; a damaged one is a miss, and replaced. The digest
+//! tells damage, not who wrote it: whoever can write to the folder decides what runs, so it has to be ours.
 
 use std::env;
-use std::fs::DirBuilder;
+use std::fs::{self, DirBuilder};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use precast_abi::ABI_VERSION;
@@ -48,11 +49,11 @@ impl Cache {
     /// The cache in `folder`, or else the user's, if it can be used; a warning if not.
     pub(crate) fn usable(folder: Option<&Path>) -> Option<Self> {
         let Some(folder) = folder.map(Path::to_owned).or_else(users_folder) else {
-            eprintln!("precast: warning: not caching: neither XDG_CACHE_HOME nor HOME is set (see --cache)");
+            output::tell("precast: warning: not caching: neither XDG_CACHE_HOME nor HOME is set (see --cache)");
             return None;
         };
         // The mode is what the XDG base directory specification asks for.
-        match DirBuilder::new().recursive(true).mode(0o700).create(&folder) {
+        match DirBuilder::new().recursive(true).mode(0o700).create(&folder).and_then(|()| check_owner(&folder)) {
             Ok(()) => Some(Cache { folder }),
             Err(error) => {
                 warn(&folder, &error);
@@ -84,8 +85,22 @@ impl Cache {
     }
 }
 
+/// Fails if somebody else than root owns `folder`, or everybody may write to it: they could put code into it. A group
+/// that may is let be, since nobody but the owner can have asked for that.
+fn check_owner(folder: &Path) -> io::Result<()> {
+    let metadata = fs::metadata(folder)?;
+    let refused = |why| Err(io::Error::new(io::ErrorKind::PermissionDenied, why));
+    match (metadata.uid(), metadata.mode() & 0o002) {
+        (owner, _) if owner != 0 && owner != rustix::process::geteuid().as_raw() => {
+            refused("another user owns it, and could decide what runs")
+        }
+        (_, 0) => Ok(()),
+        _ => refused("every user may write to it, and could decide what runs"),
+    }
+}
+
 fn warn(folder: &Path, error: &io::Error) {
-    eprintln!("precast: warning: not caching: cannot write to `{}`: {error}", folder.display());
+    output::tell(format_args!("precast: warning: not caching: cannot use `{}`: {error}", folder.display()));
 }
 
 /// `$XDG_CACHE_HOME/precast` or `~/.cache/precast`. Relative paths are to be ignored (XDG base directory specification).
@@ -97,6 +112,8 @@ fn users_folder() -> Option<PathBuf> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use precast_compiler::OptLevel;
 
     use super::*;
@@ -122,8 +139,19 @@ mod tests {
         for bytes in [b"one", b"two"] {
             let path = cache.store(&key, bytes).unwrap();
             assert_eq!(path, cache.path(&key));
-            assert_eq!(std::fs::read(path).unwrap(), bytes);
+            assert_eq!(fs::read(path).unwrap(), bytes);
         }
+    }
+
+    #[test]
+    fn a_folder_that_others_can_write_is_no_cache() {
+        let folder = tempfile::tempdir().unwrap();
+        let usable = |mode| {
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(mode)).unwrap();
+            Cache::usable(Some(folder.path())).is_some()
+        };
+        assert!(usable(0o755) && usable(0o770));
+        assert!(!usable(0o777) && !usable(0o1777));
     }
 
     #[test]

@@ -18,11 +18,11 @@ pub(crate) fn run(args: CompileArgs) -> Result<ExitCode, Error> {
     match (write_output(&args), args.message_format) {
         (result, MessageFormat::Human) => result.map(|_| ExitCode::SUCCESS),
         (Ok(message), MessageFormat::Json) => {
-            eprintln!("{message}");
+            output::tell(message);
             Ok(ExitCode::SUCCESS)
         }
         (Err(error), MessageFormat::Json) => {
-            eprintln!("{}", error_message(&args.file, &error));
+            output::tell(error_message(&args.file, &error));
             Ok(ExitCode::from(error.status(1)))
         }
     }

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::io;
 use std::path::Path;
 
-use crate::output::printable;
+use crate::output::{printable, tell};
 
 /// Exit status where the command line makes no sense.
 pub(crate) const USAGE: u8 = 2;
@@ -35,7 +35,7 @@ pub(crate) enum Error {
         /// Why.
         source: precast_compiler::Error,
     },
-    /// Nobody reads standard output any more, which is no failure of ours and not worth a word.
+    /// Nobody reads standard output any more, which is not worth a word.
     #[error("standard output is closed")]
     ClosedOutput,
 }
@@ -66,14 +66,11 @@ impl Error {
 
     /// Tells it on standard error: `precast: error: …`, then `caused by: …` for each hop.
     pub(crate) fn report(&self) {
-        if matches!(self, Error::ClosedOutput) {
-            return;
-        }
         // Messages quote names and text of modules, line breaks included.
         let show = |error: &dyn StdError| error.to_string().lines().map(printable).collect::<Vec<_>>().join("\n");
-        eprintln!("precast: error: {}", show(self));
+        tell(format_args!("precast: error: {}", show(self)));
         for cause in self.causes() {
-            eprintln!("  caused by: {}", show(cause));
+            tell(format_args!("  caused by: {}", show(cause)));
         }
     }
 
@@ -91,7 +88,6 @@ impl Error {
     pub(crate) fn status(&self, failure: u8) -> u8 {
         match self {
             Error::Usage(_) => USAGE,
-            Error::ClosedOutput => 0,
             _ => failure,
         }
     }

@@ -6,6 +6,9 @@ use std::path::Path;
 
 use crate::error::Error;
 
+/// Bytes that a module has at most: offsets in it are 32 bits wide.
+const LONGEST: u64 = 1 << 32;
+
 /// What a command was given.
 pub(crate) enum Input {
     /// A regular file that is ELF, an artifact it is to be hoped, and still unread: artifacts are mapped where they lie.
@@ -45,6 +48,9 @@ pub(crate) fn open(path: &Path) -> Result<Input, Error> {
     if metadata.is_file() && is_elf(&start) {
         return Ok(Input::ElfFile);
     }
+    if metadata.len() >= LONGEST {
+        return Err(too_large(path));
+    }
     start.reserve_exact(usize::try_from(metadata.len()).unwrap_or_default());
     read_all(path, file, start).map(Input::Bytes)
 }
@@ -66,10 +72,17 @@ pub(crate) fn check_module(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     }
 }
 
-fn read_all(path: &Path, mut from: impl Read, mut bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
-    from.read_to_end(&mut bytes).map_err(|error| Error::read(path, error))?;
+fn read_all(path: &Path, from: impl Read, mut bytes: Vec<u8>) -> Result<Vec<u8>, Error> {
+    from.take(LONGEST).read_to_end(&mut bytes).map_err(|error| Error::read(path, error))?;
+    if bytes.len() as u64 >= LONGEST {
+        return Err(too_large(path));
+    }
     if bytes.is_empty() {
         return Err(Error::Failed(format!("`{}` is empty", display_name(path))));
     }
     Ok(bytes)
+}
+
+fn too_large(path: &Path) -> Error {
+    Error::Failed(format!("`{}` is too large: 4 GiB or more", display_name(path)))
 }

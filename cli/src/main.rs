@@ -34,9 +34,10 @@ use crate::error::Error;
 
 fn main() -> ExitCode {
     let Cli { command } = Cli::parse();
-    let failure = command.failure_status();
+    let (failure, closed_output) = (command.failure_status(), command.closed_output_status());
     match catch_unwind(|| dispatch(command)) {
         Ok(Ok(status)) => status,
+        Ok(Err(Error::ClosedOutput)) => ExitCode::from(closed_output),
         Ok(Err(error)) => {
             error.report();
             ExitCode::from(error.status(failure))

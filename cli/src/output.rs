@@ -1,5 +1,6 @@
 //! Writing: files complete or not at all, and standard output with its failures told apart.
 
+use std::fmt::Display;
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt;
@@ -14,6 +15,12 @@ const MODE: u32 = 0o644;
 pub(crate) fn print(bytes: impl AsRef<[u8]>) -> Result<(), Error> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(bytes.as_ref()).and_then(|()| stdout.flush()).map_err(Error::stdout)
+}
+
+/// Writes a line to standard error, at once. If that cannot be written to there is nobody to tell it: no failure, and no
+/// panic, which is what `eprintln!` makes of it.
+pub(crate) fn tell(line: impl Display) {
+    _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
 /// `text`, which is somebody else's, without what could drive a terminal.

@@ -36,7 +36,7 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Error> {
         }
         Err(Stop::Exit(status)) => Ok(ExitCode::from(exit_status(status))),
         Err(Stop::Trap(trap)) => {
-            eprintln!("precast: trap: {}", Backtrace(&trap));
+            output::tell(format_args!("precast: trap: {}", Backtrace(&trap)));
             Ok(ExitCode::from(TRAP))
         }
         Err(Stop::Failed(error)) => Err(error),
@@ -72,7 +72,7 @@ fn context(grants: Grants, file: &OsStr, args: &[OsString], invoked: bool) -> Re
         .args([name])
         .args(args)
         .grants(grants)
-        .on_denial(|denial| eprintln!("precast: {denial}"))
+        .on_denial(|denial| output::tell(format_args!("precast: {denial}")))
         .build()
         .map_err(|error| Error::context("cannot grant what was asked for", error))
 }
@@ -91,10 +91,10 @@ fn execute(artifact: &Artifact, limits: Limits, wasi: WasiCtx, call: &Call) -> R
     if matches!(results, Err(Stop::Exit(1..)))
         && let Some(denial) = instance.data().unanswered()
     {
-        eprintln!(
+        output::tell(format_args!(
             "precast: note: the guest looked for {} in vain; --allow={} would grant it",
             denial.what, denial.grant
-        );
+        ));
     }
     results
 }

@@ -101,7 +101,7 @@ static LAST_PANIC: Mutex<Option<String>> = Mutex::new(None);
 
 fn remember_panic(info: &panic::PanicHookInfo<'_>) {
     // For a panic that nothing catches, this is what the runner shows.
-    eprintln!("{info}");
+    crate::output::tell(info);
     if let Ok(mut last) = LAST_PANIC.lock() {
         *last = Some(info.to_string());
     }

@@ -71,12 +71,14 @@ fn files_that_cannot_be_read_are_named() {
     folder.write("empty.wasm", "");
     folder.write("noise.wasm", b"\xff\xfe\x00\x01");
     folder.write("elf.wasm", b"\x7fELF and so on");
+    fs::File::create(folder.path("huge.wasm")).unwrap().set_len(1 << 40).unwrap();
     folder.precast("compile missing.wasm").fails(1, &["cannot read `missing.wasm`", "caused by: No such file"]);
     folder.precast("compile dir.wasm").fails(1, &["cannot read `dir.wasm`", "is a directory"]);
     folder.precast("compile empty.wasm").fails(1, &["`empty.wasm` is empty"]);
     folder.precast("compile noise.wasm").fails(1, &["`noise.wasm` is neither a WebAssembly module nor text"]);
     folder.precast("compile elf.wasm").fails(1, &["`elf.wasm` is an ELF file"]);
-    assert_eq!(folder.files(), ["dir.wasm", "elf.wasm", "empty.wasm", "noise.wasm"]);
+    folder.precast("compile huge.wasm").fails(1, &["`huge.wasm` is too large"]);
+    assert_eq!(folder.files(), ["dir.wasm", "elf.wasm", "empty.wasm", "huge.wasm", "noise.wasm"]);
 }
 
 #[test]
@@ -210,6 +212,12 @@ fn a_cache_that_cannot_be_used_is_a_warning() {
     assert_eq!(outcome.status, 0, "{outcome:?}");
     assert!(outcome.stderr.contains("precast: warning: not caching"), "{outcome:?}");
     assert!(folder.read("add.so").starts_with(b"\x7fELF"));
+
+    fs::create_dir(folder.path("everybodys")).unwrap();
+    fs::set_permissions(folder.path("everybodys"), PermissionsExt::from_mode(0o1777)).unwrap();
+    let outcome = folder.precast("compile add.wat --cache=everybodys");
+    assert_eq!(outcome.status, 0, "{outcome:?}");
+    assert!(outcome.stderr.contains("every user may write to it"), "{outcome:?}");
 
     let mut command = folder.command();
     command.args(["compile", "add.wat", "--cache"]).env_remove("XDG_CACHE_HOME").env_remove("HOME");

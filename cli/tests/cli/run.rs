@@ -256,3 +256,15 @@ fn closed_standard_output_is_no_panic() {
     let outcome = run(&mut command, b"");
     assert_eq!((outcome.status, &outcome.stderr[..]), (0, ""));
 }
+
+#[test]
+fn closed_standard_error_changes_no_status() {
+    let folder = Folder::with("trap.wat", "(module (func (export \"_start\") unreachable))");
+    let status = |file: &str| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        folder.command().args(["run", file]).stderr(writer).status().unwrap().code()
+    };
+    assert_eq!(status("trap.wat"), Some(134));
+    assert_eq!(status("not-there.wat"), Some(125));
+}

@@ -49,7 +49,10 @@ pub(crate) fn path_open(
         .with(right(how.truncate, Rights::PATH_FILESTAT_SET_SIZE));
     let path = memory.path(path, path_len)?;
     memory.check(opened, 4)?;
-    let result = ctx.dir(fd, needed, &path)?.dir.open(&path, how);
+    ctx.dir(fd, needed, &path)?;
+    // Not after a file has been created or cut off.
+    ctx.table.check_room()?;
+    let result = ctx.table.dir(fd, needed)?.dir.open(&path, how);
     let passed = ctx.table.get(fd)?.inheriting;
     let descriptor = match ctx.settle(result)? {
         Opened::File(file) => Descriptor::file(file, how.read, how.write, passed),

@@ -54,8 +54,8 @@ pub(crate) fn poll_oneoff(
         wanted.push(subscription);
     }
     let happened = wait(ctx, &wanted)?;
-    for (address, event) in (events..).step_by(EVENT_SIZE as usize).zip(&happened) {
-        memory.store(address, event)?;
+    for (index, event) in (0..).zip(&happened) {
+        memory.store(events + index * EVENT_SIZE, event)?;
     }
     memory.store_u32(stored, count(happened.len()))
 }

@@ -30,7 +30,7 @@ pub(crate) fn fd_readdir(
     };
     let filled = store_entries(&entries, memory, buffer, length, cookie)?;
     if filled == length {
-        open.listing = Some(entries);
+        ctx.table.keep_listing(fd, entries);
     }
     memory.store_u32(used, filled)
 }

@@ -10,6 +10,9 @@ use super::types::Rights;
 /// Most descriptors that a guest has at a time: each may hold one of the host's, which all guests share.
 const MOST_DESCRIPTORS: usize = 1024;
 
+/// Names of directories that are kept for a guest in the middle of reading them, unless one directory alone has more.
+const MOST_ENTRIES: usize = 1 << 16;
+
 const EVERY_KIND: Rights = Rights::FD_FILESTAT_GET.with(Rights::FD_FDSTAT_SET_FLAGS).with(Rights::POLL_FD_READWRITE);
 
 /// What can be done with a directory.
@@ -76,7 +79,7 @@ pub(crate) enum Object {
 pub(crate) struct OpenDir {
     pub(crate) dir: Dir,
     /// The entries as they were when reading began: a cookie is an index into it, and stays valid whatever the guest
-    /// creates or removes meanwhile.
+    /// creates or removes meanwhile. See [`Table::keep_listing`].
     pub(crate) listing: Option<Vec<Entry>>,
 }
 
@@ -237,6 +240,25 @@ impl Table {
             _ => Err(Errno::NotDir),
         }
     }
+
+    /// Keeps what is left to read of a directory. So that a guest cannot have the host remember a large directory once
+    /// for each of its descriptors, others are forgotten where there are too many: they will be listed anew.
+    pub(crate) fn keep_listing(&mut self, fd: u32, entries: Vec<Entry>) {
+        let kept: usize = self.dirs_mut().filter_map(|dir| dir.listing.as_ref()).map(Vec::len).sum();
+        if kept + entries.len() > MOST_ENTRIES {
+            self.dirs_mut().for_each(|dir| dir.listing = None);
+        }
+        if let Ok(Descriptor { object: Object::Dir(dir), .. }) = self.get_mut(fd) {
+            dir.listing = Some(entries);
+        }
+    }
+
+    fn dirs_mut(&mut self) -> impl Iterator<Item = &mut OpenDir> {
+        self.slots.iter_mut().flatten().filter_map(|descriptor| match &mut descriptor.object {
+            Object::Dir(dir) => Some(dir),
+            _ => None,
+        })
+    }
 }
 
 #[cfg(test)]
@@ -278,6 +300,22 @@ mod tests {
         assert_eq!(table.renumber(7, 0), Err(Errno::BadF));
         table.renumber(0, 1).unwrap();
         assert!(table.get(0).is_err() && table.get(1).is_ok());
+    }
+
+    #[test]
+    fn few_listings_are_kept() {
+        let temp = tempfile::tempdir().unwrap();
+        let mut table = Table::default();
+        let entry = Entry { name: "name".into(), inode: 1, kind: FileKind::Regular };
+        let kept = |table: &Table, fd: u32| table.dir(fd, Rights(0)).unwrap().listing.as_ref().map(Vec::len);
+        for fd in 0..3 {
+            let dir = Dir::open_granted(temp.path(), false).unwrap();
+            assert_eq!(table.insert(Descriptor::granted(dir, "/".into())), Ok(fd));
+            table.keep_listing(fd, vec![entry.clone(); MOST_ENTRIES / 2]);
+        }
+        assert_eq!([0, 1, 2].map(|fd| kept(&table, fd)), [None, None, Some(MOST_ENTRIES / 2)]);
+        table.keep_listing(0, vec![entry; MOST_ENTRIES * 2]);
+        assert_eq!([0, 1, 2].map(|fd| kept(&table, fd)), [Some(MOST_ENTRIES * 2), None, None]);
     }
 
     #[test]

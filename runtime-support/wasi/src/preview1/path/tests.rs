@@ -47,6 +47,10 @@ impl Host {
         Ok(u32_at(&self.memory, 0))
     }
 
+    fn fill_descriptors(&mut self) {
+        while self.open("file", 0, READ).is_ok() {}
+    }
+
     fn create_directory(&mut self, path: &str) -> Result<(), Errno> {
         let (path, len) = put(&mut self.memory, 0x800, path);
         path_create_directory(&mut self.guest.ctx, &mut self.memory, DIR, path, len)
@@ -97,6 +101,16 @@ impl Host {
         let (path, len) = put(&mut self.memory, 0x800, path);
         path_filestat_set_times(&mut self.guest.ctx, &mut self.memory, DIR, lookup, path, len, time, time, flags)
     }
+}
+
+#[test]
+fn opening_without_a_free_descriptor_changes_nothing() {
+    let mut host = Host::new();
+    host.fill_descriptors();
+    assert_eq!(host.open("new", CREAT, WRITE), Err(Errno::MFile));
+    assert_eq!(host.open("file", TRUNC, WRITE), Err(Errno::MFile));
+    assert!(!host.temp.path().join("new").exists());
+    assert_eq!(std::fs::read(host.temp.path().join("file")).unwrap(), b"0123456789");
 }
 
 #[test]
