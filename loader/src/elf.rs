@@ -201,9 +201,7 @@ fn check_segments(programs: &[ProgramHeader], file_len: u64) -> Result<(), OpenE
             }
             PT_INTERP => return Err(OpenErrorKind::Forbidden("a program interpreter")),
             PT_TLS => return Err(OpenErrorKind::Forbidden("thread-local storage")),
-            PT_LOAD | PT_DYNAMIC
-                if program.p_vaddr != program.p_offset || program.p_memsz != program.p_filesz =>
-            {
+            PT_LOAD | PT_DYNAMIC if program.p_vaddr != program.p_offset || program.p_memsz != program.p_filesz => {
                 let range = program.p_offset..program.p_offset.saturating_add(program.p_filesz);
                 return Err(malformed("a segment is not mapped as it is in the file", &range));
             }
