@@ -179,6 +179,11 @@ impl Artifact {
         Ok((Slot::map(&self.inner)?.hash(), self.inner.pool.hashes()))
     }
 
+    /// Whether there are other clones.
+    pub(crate) fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.inner) > 1
+    }
+
     /// What all clones share.
     pub(crate) fn inner(&self) -> &Arc<ArtifactInner> {
         &self.inner

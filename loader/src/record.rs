@@ -45,7 +45,10 @@ impl Drop for InstanceRecord {
     fn drop(&mut self) {
         // SAFETY: nobody uses the slot after this, least of all the record.
         let slot = unsafe { ManuallyDrop::take(&mut self.slot) };
-        self.artifact().pool.give_back(slot);
+        // Nobody can take the slot from the pool any more if this was the last that knew of the artifact.
+        if Arc::strong_count(&self.bindings) > 1 || self.bindings.artifact.is_shared() {
+            self.artifact().pool.give_back(slot);
+        }
     }
 }
 

@@ -18,6 +18,7 @@ use std::mem::offset_of;
 use precast_abi::host::FuncImport;
 
 use super::Registers;
+pub(crate) use super::cpuid::has_feature;
 use crate::context::{Context, status};
 
 const HOST_SP: usize = offset_of!(Context, border.host_sp);
@@ -237,18 +238,4 @@ pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context)
 /// Where a function that has run no instruction yet will return to; `read` reads a word of the guest's stack.
 pub(crate) fn return_address_at_start(registers: &Registers, read: impl Fn(usize) -> Option<usize>) -> Option<usize> {
     read(registers.sp)
-}
-
-/// Whether this machine has the feature that `precast_targets` calls `name`.
-pub(crate) fn has_feature(name: &str) -> bool {
-    macro_rules! detect {
-        ($($feature:tt)*) => {
-            match name {
-                $($feature => std::arch::is_x86_feature_detected!($feature),)*
-                _ => false,
-            }
-        };
-    }
-    detect!("cmpxchg16b" "sse3" "ssse3" "sse4.1" "sse4.2" "popcnt" "avx" "avx2" "fma" "bmi1" "bmi2" "lzcnt" "avx512f"
-        "avx512dq" "avx512vl" "avx512bitalg" "avx512vbmi")
 }
