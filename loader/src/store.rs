@@ -12,6 +12,7 @@
 //! ([`AsStore`]), and guest code runs only within a `&mut` borrow; so at any time one thread works on it. Borrows of
 //! single fields end within a statement or two, and none is held while guest or host functions run.
 
+use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ptr::NonNull;
@@ -154,7 +155,7 @@ pub struct Store<T> {
     ///     store
     /// }
     /// ```
-    owns: PhantomData<(Parts<T>, fn(T) -> T)>,
+    owns: PhantomData<Cell<Parts<T>>>,
 }
 
 // SAFETY: besides `T` a store owns slots, whose memory is no thread's in particular; host functions, which are `Send`
