@@ -1,6 +1,10 @@
 //! Random modules on precast and on wasmtime: results, traps with their backtraces, calls of the host, and after each call
 //! all globals, memories and tables must be equal.
 //!
+//! `cargo run --release -p precast-differential -- --seconds 600 --seed 1` does it for ten minutes, and
+//! `cargo test --release -p precast-differential` for a few hundred seeds. Both need minutes to build wasmtime, so this
+//! package is none of the workspace's default members.
+//!
 //! [`check`] is the whole of it; what happens on precast's side, and how cases are made, is in `precast_tests::smith`.
 
 mod peer;
