@@ -16,6 +16,9 @@ pub(super) fn find(body: &FunctionBody<'_>) -> Vec<bool> {
     found
 }
 
+/// Locals a function can have: wasmparser's limit. The body is not validated yet, and an index may be anything.
+const MAX_LOCALS: usize = 50_000;
+
 fn search(body: &FunctionBody<'_>, found: &mut Vec<bool>) -> wasmparser::Result<()> {
     let mut operators: OperatorsReader<'_> = body.get_operators_reader()?;
     // For each operand, the local that it is.
@@ -38,8 +41,10 @@ fn search(body: &FunctionBody<'_>, found: &mut Vec<bool>) -> wasmparser::Result<
                     && let Some(local) = operands[first]
                 {
                     let local = local as usize;
-                    found.resize(found.len().max(local + 1), false);
-                    found[local] = true;
+                    if local < MAX_LOCALS {
+                        found.resize(found.len().max(local + 1), false);
+                        found[local] = true;
+                    }
                 }
                 operands.truncate(first.unwrap_or(0));
                 operands.resize(operands.len() + pushes as usize, None);
