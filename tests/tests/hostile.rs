@@ -100,6 +100,22 @@ fn hostile_modules_meet_limits() {
         Ok(_) | Err(precast_compiler::Error::Limit { .. }) => {}
         Err(error) => panic!("{error}"),
     }
+
+    // 2,000 locals that change in a loop, to which 5,000 branches lead back.
+    let mut body = vec![1, 0xd0, 0x0f, 0x7f, 0x03, 0x40];
+    for local in 0..2000 {
+        let [low, high] = [local as u8 | 0x80, (local >> 7) as u8];
+        body.extend([0x20, 0x00, 0x20, low, high, 0x6a, 0x21, low, high]);
+    }
+    body.extend([0x20, 0x00, 0x0d, 0x00].repeat(5000));
+    body.extend([0x0b, 0x0b]);
+    let error = compile(&module_with_body(&body), &Options::default()).expect_err("a limit");
+    assert!(matches!(error, precast_compiler::Error::Limit { .. }), "{error}");
+
+    // A local beyond all others, as an address: not a table of four billion locals.
+    let body = [0, 0x20, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x28, 0, 0, 0x1a, 0x0b];
+    let error = compile(&module_with_body(&body), &Options::default()).expect_err("no such local");
+    assert!(matches!(error, precast_compiler::Error::Invalid { .. }), "{error}");
 }
 
 /// A module with one function `() -> ()` with this body (locals, then code).

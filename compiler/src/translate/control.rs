@@ -1,6 +1,6 @@
 //! Blocks, branches, `return`, `unreachable`, `drop`, `select` and locals.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cranelift_codegen::ir::{Block, BlockArg, BlockCall, InstBuilder, JumpTableData, Value};
 use precast_abi::trap::TrapCode;
@@ -8,6 +8,7 @@ use precast_abi::types::ValType;
 use wasmparser::{BlockType, BrTable, Operator};
 
 use super::frame::{Frame, Kind};
+use super::limits::LoopCost;
 use super::signature::value_type;
 use super::translator::{FuncTranslator, trap_code};
 
@@ -51,7 +52,8 @@ impl<'a> FuncTranslator<'a> {
     /// Begins the function's own block.
     pub(super) fn begin_function(&mut self) {
         let results = &self.program.types[self.ty].results;
-        self.control.frames.push(Frame { kind: Kind::Function, height: 0, params: &[], results, next: None });
+        let cost = LoopCost::default();
+        self.control.frames.push(Frame { kind: Kind::Function, height: 0, params: &[], results, next: None, cost });
     }
 
     fn begin_block(&mut self, ty: BlockType) {
@@ -87,7 +89,8 @@ impl<'a> FuncTranslator<'a> {
     fn begin(&mut self, kind: Kind, ty: BlockType) {
         let (params, results) = self.block_type(ty);
         let height = self.stack.len() - params.len();
-        self.control.frames.push(Frame { kind, height, params, results, next: None });
+        let cost = self.cost.begin_loop();
+        self.control.frames.push(Frame { kind, height, params, results, next: None, cost });
     }
 
     fn begin_else(&mut self) {
@@ -109,11 +112,14 @@ impl<'a> FuncTranslator<'a> {
     }
 
     fn end(&mut self) {
-        let Some(Frame { kind, height, results, mut next, .. }) = self.control.frames.pop() else { return };
+        let Some(Frame { kind, height, results, mut next, cost, .. }) = self.control.frames.pop() else { return };
         let is_function = matches!(kind, Kind::Function);
         match kind {
             Kind::Block | Kind::If(None) => {}
-            Kind::Loop(header) => self.builder.seal_block(header),
+            Kind::Loop(header) => {
+                self.cost.end_loop(cost);
+                self.builder.seal_block(header);
+            }
             Kind::If(Some((otherwise, operands))) if operands.is_empty() && next.is_none() => next = Some(otherwise),
             Kind::If(Some((otherwise, operands))) => {
                 let join = next.unwrap_or_else(|| self.block_with_params(results));
@@ -146,6 +152,7 @@ impl<'a> FuncTranslator<'a> {
         if matches!(self.control.frame(depth).kind, Kind::Function) {
             return self.return_operands();
         }
+        self.control.frame(depth).cost.branches += 1;
         let (target, count) = (self.branch_target(depth), self.branch_arity(depth));
         self.jump(target, count);
         self.set_dead();
@@ -153,6 +160,7 @@ impl<'a> FuncTranslator<'a> {
 
     fn branch_if(&mut self, depth: u32) {
         let condition = self.pop();
+        self.control.frame(depth).cost.branches += 1;
         let (target, count) = (self.branch_target(depth), self.branch_arity(depth));
         let operands = self.block_args(count);
         let otherwise = self.builder.create_block();
@@ -168,6 +176,10 @@ impl<'a> FuncTranslator<'a> {
         let mut forwards = BTreeMap::new();
         // The validator has read the targets before.
         let depths: Vec<u32> = targets.targets().map_while(Result::ok).chain([targets.default()]).collect();
+        // Cranelift, too, passes locals on once for each target.
+        for depth in depths.iter().collect::<BTreeSet<_>>() {
+            self.control.frame(*depth).cost.branches += 1;
+        }
         let mut calls = Vec::with_capacity(depths.len());
         for depth in depths {
             let block = match count {

@@ -5,6 +5,7 @@
 
 use cranelift_codegen::ir::{Block, Value};
 
+use super::limits::LoopCost;
 use super::signature::clif_type;
 use super::translator::FuncTranslator;
 use precast_abi::types::ValType;
@@ -34,6 +35,8 @@ pub(super) struct Frame<'a> {
     pub(super) params: &'a [ValType],
     /// What follows the block, once something branches there.
     pub(super) next: Option<Block>,
+    /// What branches to it cost, if it is a loop.
+    pub(super) cost: LoopCost,
 }
 
 /// The control stack.

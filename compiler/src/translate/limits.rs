@@ -7,8 +7,8 @@ use cranelift_codegen::ir::Block;
 use crate::Error;
 use crate::error::Place;
 
-/// Operands that calls take and give and that branches carry: a two-byte call may move two thousand. Of the guests we
-/// know, a JavaScript engine's interpreter moves most: 3,438.
+/// Operands that calls take and give and that branches carry, locals that branches to loops carry included: a two-byte
+/// call or branch may move thousands.
 const MOVED_OPERANDS: u64 = 1 << 22;
 
 /// Entries of the tables in which the SSA construction looks up what a local is in a block. It has one for each local,
@@ -16,11 +16,22 @@ const MOVED_OPERANDS: u64 = 1 << 22;
 /// live. The same interpreter has 459,222; code that was not optimised may have a hundred times that.
 const LOCALS_IN_BLOCKS: u64 = 1 << 26;
 
+/// What branches to a loop cost: each carries the locals that change in the loop.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct LoopCost {
+    /// Number of branches so far.
+    pub(super) branches: u64,
+    /// How often locals had been mentioned when the loop began.
+    mentions: u64,
+}
+
 /// What a function has cost so far.
 #[derive(Debug, Default)]
 pub(super) struct Cost {
     moved_operands: u64,
     locals_in_blocks: u64,
+    /// How often locals were mentioned.
+    mentions: u64,
     /// For each local, the number of entries counted for it.
     counted: Vec<u32>,
 }
@@ -33,6 +44,7 @@ impl Cost {
 
     /// The local is read or written in `block`.
     pub(super) fn mention_local(&mut self, local: usize, block: Block) {
+        self.mentions += 1;
         let entries = block.index() as u32 + 1;
         if self.counted.len() <= local {
             self.counted.resize(local + 1, 0);
@@ -41,6 +53,17 @@ impl Cost {
             self.locals_in_blocks += u64::from(more);
             self.counted[local] = entries;
         }
+    }
+
+    /// A loop begins.
+    pub(super) fn begin_loop(&self) -> LoopCost {
+        LoopCost { branches: 0, mentions: self.mentions }
+    }
+
+    /// All branches to the loop are known.
+    pub(super) fn end_loop(&mut self, cost: LoopCost) {
+        let locals = (self.mentions - cost.mentions).min(self.counted.len() as u64);
+        self.moved_operands += cost.branches * locals;
     }
 
     /// Whether the function may still be compiled.
@@ -79,6 +102,20 @@ mod tests {
         assert_eq!(refused(&cost), None);
         cost.move_operands(1000);
         assert_eq!(refused(&cost), Some((MOVED_OPERANDS / 1000 + 1) * 1000));
+    }
+
+    #[test]
+    fn branches_to_a_loop_carry_its_locals() {
+        let mut cost = Cost::default();
+        (0..1000).for_each(|local| cost.mention_local(local, Block::new(0)));
+        let inner = cost.begin_loop();
+        for _ in 0..2 {
+            (0..10).for_each(|local| cost.mention_local(local, Block::new(0)));
+        }
+        cost.end_loop(LoopCost { branches: 7, ..inner });
+        assert_eq!(cost.moved_operands, 7 * 20);
+        cost.end_loop(LoopCost { branches: MOVED_OPERANDS / 1000 + 1, ..LoopCost::default() });
+        assert_eq!(refused(&cost), Some(7 * 20 + (MOVED_OPERANDS / 1000 + 1) * 1000));
     }
 
     #[test]
