@@ -8,12 +8,18 @@ use std::collections::BTreeMap;
 use precast_abi::funcref;
 use precast_abi::slot::WASM_PAGE;
 
-use crate::constant::evaluate;
-use crate::program::{Const, ConstExpr, GlobalPlace, MemoryPlace, Program, TablePlace};
+use crate::error::{Error, Place};
+use crate::module::ElementItem;
+use crate::program::{Const, GlobalPlace, MemoryPlace, Program, TablePlace};
 use crate::text::Text;
 
 /// Zero pages between two runs up to this number are stored: each run costs a mapping in every slot.
 const MAX_GAP_PAGES: u64 = 16;
+
+/// Bytes of image that any program may have.
+const IMAGE_ROOM: u64 = 64 << 20;
+/// Bytes of image for each byte that segments write: scattered bytes cost a page each, and the gaps between.
+const IMAGE_PER_BYTE: u64 = 16;
 
 /// Consecutive pages. Offset and length are multiples of the layout's page size.
 pub(crate) struct Run {
@@ -32,8 +38,11 @@ pub(crate) struct MemoryImage {
 }
 
 /// Lays out the initial state.
-pub(crate) fn image(program: &Program<'_>, text: &Text) -> MemoryImage {
-    let mut pages = Pages { page_size: program.layout.page_size, pages: BTreeMap::new() };
+///
+/// # Errors
+/// [`Error::Limit`] if a few bytes of segments are scattered over very many pages.
+pub(crate) fn image(program: &Program<'_>, text: &Text) -> Result<MemoryImage, Error> {
+    let mut pages = Pages::new(program.layout.page_size, limit(program));
     let base = program.layout.base_offset;
     let at = |offset: i64| base.wrapping_add_signed(offset);
     let env = &program.env;
@@ -71,7 +80,7 @@ pub(crate) fn image(program: &Program<'_>, text: &Text) -> MemoryImage {
         let items = program.module.elements[segment as usize].items.iter().zip(u64::from(first)..table.limit);
         for (item, index) in items {
             // Null too: it may take the place of what an earlier segment wrote.
-            pages.write(at(elements.into()) + 8 * index, &reference(program, text, item).to_le_bytes());
+            pages.write(at(elements.into()) + 8 * index, &reference(program, text, *item).to_le_bytes());
         }
     }
     for &(segment, memory, first) in &program.folded.data {
@@ -79,7 +88,15 @@ pub(crate) fn image(program: &Program<'_>, text: &Text) -> MemoryImage {
             pages.write(at(start) + first, program.module.data[segment as usize].bytes);
         }
     }
-    MemoryImage { runs: pages.into_runs(), element_refs: element_refs(program, text) }
+    Ok(MemoryImage { runs: pages.into_runs()?, element_refs: element_refs(program, text) })
+}
+
+/// How large the image may be in bytes.
+fn limit(program: &Program<'_>) -> u64 {
+    let module = program.module;
+    let data: u64 = module.data.iter().map(|segment| segment.bytes.len() as u64).sum();
+    let elements: u64 = module.elements.iter().map(|segment| segment.items.len() as u64).sum();
+    IMAGE_ROOM + IMAGE_PER_BYTE * (data + size_of::<u64>() as u64 * (elements + module.globals.len() as u64))
 }
 
 /// The references of the element segments that code may copy from, where they are known.
@@ -88,7 +105,7 @@ fn element_refs(program: &Program<'_>, text: &Text) -> Vec<Vec<u64>> {
     segments
         .map(|(place, segment)| match place.len_word {
             Some(_) if place.cells.is_none() => {
-                segment.items.iter().map(|item| reference(program, text, item)).collect()
+                segment.items.iter().map(|item| reference(program, text, *item)).collect()
             }
             _ => Vec::new(),
         })
@@ -96,12 +113,8 @@ fn element_refs(program: &Program<'_>, text: &Text) -> Vec<Vec<u64>> {
 }
 
 /// The encoded value of an item of an element segment, which resolving found to be constant.
-fn reference(program: &Program<'_>, text: &Text, item: &ConstExpr) -> u64 {
-    let global = |index: u32| {
-        let own = (index as usize).checked_sub(program.module.imported_globals)?;
-        program.folded.globals.get(own).copied().flatten()
-    };
-    match evaluate(item, global) {
+fn reference(program: &Program<'_>, text: &Text, item: ElementItem) -> u64 {
+    match program.folded.reference(program.module, item) {
         Some(Const::Func(func)) => encode_func(program, text, func),
         _ => funcref::NULL,
     }
@@ -131,10 +144,17 @@ impl Const {
 /// Pages of the slot that have been written.
 struct Pages {
     page_size: u64,
+    /// What they may need in bytes, with the gaps between them.
+    limit: u64,
     pages: BTreeMap<u64, Box<[u8]>>,
 }
 
 impl Pages {
+    fn new(page_size: u64, limit: u64) -> Self {
+        Pages { page_size, limit, pages: BTreeMap::new() }
+    }
+
+    /// Beyond the limit, pages are counted and nothing is written: [`Self::into_runs`] fails.
     fn write(&mut self, mut offset: u64, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let start = (offset % self.page_size) as usize;
@@ -143,14 +163,23 @@ impl Pages {
             let number = offset / self.page_size;
             // A page that stays zero is left out, unless something else was written to it.
             if now.iter().any(|byte| *byte != 0) || self.pages.contains_key(&number) {
-                let new = || vec![0; self.page_size as usize].into_boxed_slice();
-                self.pages.entry(number).or_insert_with(new)[start..start + len].copy_from_slice(now);
+                let is_too_large = self.pages.len() as u64 * self.page_size > self.limit;
+                let new = || vec![0; if is_too_large { 0 } else { self.page_size as usize }].into_boxed_slice();
+                let page = self.pages.entry(number).or_insert_with(new);
+                if let Some(place) = page.get_mut(start..start + len) {
+                    place.copy_from_slice(now);
+                }
             }
             (offset, bytes) = (offset + len as u64, rest);
         }
     }
 
-    fn into_runs(self) -> Vec<Run> {
+    fn into_runs(self) -> Result<Vec<Run>, Error> {
+        let found = self.len();
+        if found > self.limit {
+            let (what, limit) = ("size of the initial state in bytes", self.limit);
+            return Err(Error::Limit { what, found, limit, place: Place::default() });
+        }
         let mut runs: Vec<Run> = Vec::new();
         for (number, page) in self.pages {
             let slot_offset = number * self.page_size;
@@ -164,7 +193,18 @@ impl Pages {
                 _ => runs.push(Run { slot_offset, bytes: page.into() }),
             }
         }
-        runs
+        Ok(runs)
+    }
+
+    /// Length of all runs in bytes.
+    fn len(&self) -> u64 {
+        let mut next = None;
+        let lens = self.pages.keys().map(|number| {
+            let gap = next.map(|next| number - next).filter(|gap| *gap <= MAX_GAP_PAGES);
+            next = Some(number + 1);
+            1 + gap.unwrap_or(0)
+        });
+        lens.sum::<u64>() * self.page_size
     }
 }
 
@@ -173,14 +213,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn scattered_pages_meet_the_limit() {
+        let written = |limit| {
+            let mut pages = Pages::new(4096, limit);
+            (0..3).for_each(|index| pages.write(index * (MAX_GAP_PAGES + 1) * 4096, &[1]));
+            pages.write(1 << 30, &[1]);
+            pages.into_runs().map(|runs| runs.iter().map(|run| run.bytes.len() as u64).sum::<u64>())
+        };
+        let needed = (4 + 2 * MAX_GAP_PAGES) * 4096;
+        assert_eq!(written(needed), Ok(needed));
+        for limit in [0, 4096, needed - 1] {
+            assert!(matches!(written(limit), Err(Error::Limit { found, .. }) if found == needed));
+        }
+    }
+
+    #[test]
     fn zero_pages_are_left_out_and_short_gaps_are_not() {
-        let mut pages = Pages { page_size: 4096, pages: BTreeMap::new() };
+        let mut pages = Pages::new(4096, 1 << 20);
         pages.write(4090, &[1; 10]);
         pages.write(20 * 4096, &[0; 8192]);
         pages.write(10 * 4096, &[2]);
         pages.write(100 * 4096 + 5, &[3]);
         pages.write(4090, &[0]);
-        let runs = pages.into_runs();
+        let runs = pages.into_runs().unwrap();
         let shape: Vec<_> = runs.iter().map(|run| (run.slot_offset, run.bytes.len())).collect();
         assert_eq!(shape, [(0, 11 * 4096), (100 * 4096, 4096)]);
         assert_eq!(runs[0].bytes[4089..4101], [0, 0, 1, 1, 1, 1, 1, 1, 1, 1, 1, 0]);

@@ -50,7 +50,7 @@ fn compile_binary(bytes: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error>
     }
     // Text offsets are final from here on.
     let text = text::Text::place(&*isa, &functions)?;
-    let image = image::image(&program, &text);
+    let image = image::image(&program, &text)?;
     let input =
         link::LinkInput { program: &program, options, functions: &functions, text: &text, image: &image, isa: &*isa };
     match options.emit {

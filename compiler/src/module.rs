@@ -59,11 +59,23 @@ pub(crate) struct Export<'a> {
     pub index: u32,
 }
 
+/// A reference in an element segment. A segment may have millions, so they are small; expressions of reference type
+/// that are compiled have no other forms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ElementItem {
+    /// `ref.null`.
+    Null,
+    /// `ref.func`, or an index of a function.
+    Func(u32),
+    /// `global.get`.
+    Global(u32),
+}
+
 /// An element segment.
 #[derive(Clone, Debug)]
 pub(crate) struct ElementSegment {
     /// Its references.
-    pub items: Vec<ConstExpr>,
+    pub items: Vec<ElementItem>,
     /// What happens with it at instantiation.
     pub mode: ElementMode,
 }
@@ -147,21 +159,17 @@ pub(crate) struct Module<'a> {
     pub data: Vec<DataSegment<'a>>,
     /// Bodies of the functions the module defines.
     pub bodies: Vec<Body<'a>>,
-    /// The name section's names of functions, by function index.
+    /// Names of functions by function index: the name section's, or for a function it does not name its first export's.
     pub func_names: std::collections::HashMap<u32, &'a str>,
     /// What the module needs that is not compiled yet: the proposal and the offset of its first use.
     pub unsupported: Option<(&'static str, usize)>,
 }
 
 impl Module<'_> {
-    /// What to call a function: its name from the name section, or from an export or import, or its index.
+    /// What to call a function: its name from the name section, or from its first export, or its index.
     pub(crate) fn func_name(&self, func: u32) -> String {
-        if let Some(name) = self.func_names.get(&func) {
-            return (*name).to_string();
-        }
-        let export = self.exports.iter().find(|export| export.kind == ExternKind::Func && export.index == func);
-        match export {
-            Some(export) => export.name.to_string(),
+        match self.func_names.get(&func) {
+            Some(name) => (*name).to_string(),
             None => format!("wasm-function[{func}]"),
         }
     }

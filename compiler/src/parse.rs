@@ -18,7 +18,8 @@ use wasmparser::{
 use crate::Error;
 use crate::lower::all_or_first_error;
 use crate::module::{
-    Body, DataSegment, ElementMode, ElementSegment, Export, GlobalType, Import, MemoryType, Module, TableType,
+    Body, DataSegment, ElementItem, ElementMode, ElementSegment, Export, GlobalType, Import, MemoryType, Module,
+    TableType,
 };
 use crate::program::{ConstExpr, ConstOp};
 
@@ -72,6 +73,9 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Module<'_>, Error> {
         module.read(payload).map_err(invalid)?;
     }
     module.imported_funcs = module.funcs.len() - module.bodies.len();
+    for export in module.exports.iter().filter(|export| export.kind == ExternKind::Func) {
+        module.func_names.entry(export.index).or_insert(export.name);
+    }
     Ok(module)
 }
 
@@ -278,13 +282,13 @@ impl<'a> Module<'a> {
         match element.items {
             ElementItems::Functions(functions) => {
                 for function in functions {
-                    items.push(ConstExpr(vec![ConstOp::Func(function?)]));
+                    items.push(ElementItem::Func(function?));
                 }
             }
             ElementItems::Expressions(ty, expressions) => {
                 self.ref_type(ty, expressions.range().start);
                 for expression in expressions {
-                    items.push(self.const_expr(&expression?)?);
+                    items.push(self.element_item(&expression?)?);
                 }
             }
         }
@@ -296,6 +300,19 @@ impl<'a> Module<'a> {
             }
         };
         Ok(ElementSegment { items, mode })
+    }
+
+    fn element_item(&mut self, expression: &wasmparser::ConstExpr<'a>) -> wasmparser::Result<ElementItem> {
+        let offset = expression.get_binary_reader().original_position();
+        Ok(match self.const_expr(expression)?.0.as_slice() {
+            [ConstOp::Null] => ElementItem::Null,
+            [ConstOp::Func(func)] => ElementItem::Func(*func),
+            [ConstOp::Global(global)] => ElementItem::Global(*global),
+            _ => {
+                self.unsupported(proposal::GC, offset);
+                ElementItem::Null
+            }
+        })
     }
 
     fn const_expr(&mut self, expression: &wasmparser::ConstExpr<'a>) -> wasmparser::Result<ConstExpr> {

@@ -11,7 +11,7 @@ use precast_abi::slot::SlotLayout;
 use precast_abi::types::{FuncType, ValType};
 
 use crate::error::Place;
-use crate::module::Module;
+use crate::module::{ElementItem, Module};
 
 /// A function that is compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -311,8 +311,6 @@ pub(crate) enum InitStep {
     ElementRefs {
         /// Index in the module's index space.
         segment: u32,
-        /// Its items.
-        items: Vec<ConstExpr>,
     },
     /// Copy an active element segment into its table, and drop it.
     Element {
@@ -405,6 +403,23 @@ pub(crate) struct Folded {
     pub elements: Vec<(u32, u32, u32)>,
     /// Data segments copied into a memory: segment, memory, first byte.
     pub data: Vec<(u32, u32, u64)>,
+}
+
+impl Folded {
+    /// The initial value of a global of the module's index space, if it is known.
+    pub(crate) fn global(&self, module: &Module<'_>, global: u32) -> Option<Const> {
+        let own = (global as usize).checked_sub(module.imported_globals)?;
+        self.globals.get(own).copied().flatten()
+    }
+
+    /// The reference that an item of an element segment stands for, if it is known.
+    pub(crate) fn reference(&self, module: &Module<'_>, item: ElementItem) -> Option<Const> {
+        match item {
+            ElementItem::Null => Some(Const::Null),
+            ElementItem::Func(func) => Some(Const::Func(func)),
+            ElementItem::Global(global) => self.global(module, global),
+        }
+    }
 }
 
 /// What one artifact compiles.

@@ -1,6 +1,6 @@
 //! [`Module`] in, [`Program`] out: what every index means, where everything is, and what of the initial state is known.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use cranelift_codegen::entity::{EntityRef, PrimaryMap};
 use precast_abi::host;
@@ -9,7 +9,7 @@ use precast_abi::types::{FuncType, ValType};
 
 use crate::constant::evaluate;
 use crate::layout::{self, Block, HostArea};
-use crate::module::{ElementMode, Module};
+use crate::module::{ElementItem, ElementMode, Module};
 use crate::program::{
     Const, ConstExpr, ConstOp, DefinedFunc, Env, Export, Folded, FuncDef, FuncImport, FuncPlace, Global, GlobalPlace,
     Helper, Import, ImportedFunc, InitStep, Memory, MemoryPlace, Program, SegmentPlace, Table, TablePlace, TypeId,
@@ -128,6 +128,8 @@ fn memories(module: &Module<'_>, block: &mut Block) -> Vec<Memory> {
 
 fn tables(module: &Module<'_>, block: &mut Block) -> Vec<Table> {
     let contains_grow = module.bodies.iter().any(|body| may_contain_table_grow(body.body.as_bytes()));
+    let exported = module.exports.iter().filter(|export| export.kind == ExternKind::Table);
+    let exported: BTreeSet<u32> = exported.map(|export| export.index).collect();
     // All size words before the first table, which may be large.
     let size_words: Vec<i32> = module.tables.iter().skip(module.imported_tables).map(|_| block.word()).collect();
     let table = |(index, table): (usize, &crate::module::TableType)| {
@@ -135,9 +137,8 @@ fn tables(module: &Module<'_>, block: &mut Block) -> Vec<Table> {
         let (place, limit) = match index.checked_sub(module.imported_tables) {
             None => (TablePlace::Imported { cell: 0 }, table.min),
             Some(own) => {
-                let is_exported =
-                    module.exports.iter().any(|export| export.kind == ExternKind::Table && export.index == row);
-                let (elements, limit) = block.table(table.min, table.max, contains_grow || is_exported);
+                let may_grow = contains_grow || exported.contains(&row);
+                let (elements, limit) = block.table(table.min, table.max, may_grow);
                 (TablePlace::Own { elements, size_word: size_words[own] }, limit)
             }
         };
@@ -154,7 +155,7 @@ fn may_contain_table_grow(body: &[u8]) -> bool {
 
 fn data_segments(module: &Module<'_>, folding: &Folding, block: &mut Block) -> Vec<SegmentPlace> {
     let segment = |(index, segment): (usize, &crate::module::DataSegment<'_>)| {
-        let kept = segment.active.is_none() || folding.kept_data.contains(&(index as u32));
+        let kept = segment.active.is_none() || folding.kept_data.binary_search(&(index as u32)).is_ok();
         SegmentPlace { len_word: kept.then(|| block.half_word()), cells: None, row: index as u32 }
     };
     module.data.iter().enumerate().map(segment).collect()
@@ -166,9 +167,9 @@ fn element_segments(module: &Module<'_>, folding: &Folding, block: &mut Block) -
         let kept = match segment.mode {
             ElementMode::Passive => true,
             ElementMode::Declared => false,
-            ElementMode::Active { .. } => folding.kept_elements.contains(&row),
+            ElementMode::Active { .. } => folding.kept_elements.binary_search(&row).is_ok(),
         };
-        let computed = folding.computed_elements.contains(&row);
+        let computed = folding.is_computed(row);
         SegmentPlace {
             len_word: kept.then(|| block.half_word()),
             cells: computed.then(|| block.cells(segment.items.len())),
@@ -215,16 +216,17 @@ fn place_funcs(program: &mut Program<'_>, type_ids: &[TypeId]) {
 fn entry_types(program: &Program<'_>) -> Vec<TypeId> {
     let module = program.module;
     let exported = module.exports.iter().filter(|export| export.kind == ExternKind::Func).map(|export| export.index);
-    let items = module.elements.iter().flat_map(|segment| &segment.items);
-    let referenced =
-        items.chain(&module.global_values).flat_map(|expression| &expression.0).filter_map(|op| match op {
-            ConstOp::Func(func) => Some(*func),
-            _ => None,
-        });
-    let mut types: Vec<TypeId> = exported.chain(referenced).map(|func| program.env.funcs[func as usize].1).collect();
-    types.sort_unstable();
-    types.dedup();
-    types
+    let items = module.elements.iter().flat_map(|segment| &segment.items).filter_map(|item| match item {
+        ElementItem::Func(func) => Some(*func),
+        _ => None,
+    });
+    let values = module.global_values.iter().flat_map(|value| &value.0).filter_map(|op| match op {
+        ConstOp::Func(func) => Some(*func),
+        _ => None,
+    });
+    let functions = exported.chain(items).chain(values);
+    let types: BTreeSet<TypeId> = functions.map(|func| program.env.funcs[func as usize].1).collect();
+    types.into_iter().collect()
 }
 
 /// Whether a function reference of another instance can come in.
@@ -263,10 +265,10 @@ fn helpers(module: &Module<'_>) -> Vec<Helper> {
 struct Folding {
     folded: Folded,
     init: Vec<InitStep>,
-    /// Active segments that the initialiser copies.
+    /// Active segments that the initialiser copies, sorted.
     kept_elements: Vec<u32>,
     kept_data: Vec<u32>,
-    /// Element segments whose references the initialiser computes.
+    /// Element segments whose references the initialiser computes, sorted.
     computed_elements: Vec<u32>,
 }
 
@@ -285,10 +287,11 @@ fn fold(module: &Module<'_>) -> Folding {
 impl Folding {
     /// The constant an expression has, if that is known.
     fn evaluate(&self, module: &Module<'_>, expression: &ConstExpr) -> Option<Const> {
-        evaluate(expression, |global| {
-            let own = (global as usize).checked_sub(module.imported_globals)?;
-            self.folded.globals.get(own).copied().flatten()
-        })
+        evaluate(expression, |global| self.folded.global(module, global))
+    }
+
+    fn is_computed(&self, segment: u32) -> bool {
+        self.computed_elements.binary_search(&segment).is_ok()
     }
 
     /// The offset of an active segment, if that is known.
@@ -314,10 +317,10 @@ fn fold_globals(module: &Module<'_>, folding: &mut Folding) {
 
 fn compute_element_refs(module: &Module<'_>, folding: &mut Folding) {
     for (index, segment) in module.elements.iter().enumerate() {
-        let is_known = |item: &ConstExpr| folding.evaluate(module, item).is_some();
+        let is_known = |item: &ElementItem| folding.folded.reference(module, *item).is_some();
         if !matches!(segment.mode, ElementMode::Declared) && !segment.items.iter().all(is_known) {
             folding.computed_elements.push(index as u32);
-            folding.init.push(InitStep::ElementRefs { segment: index as u32, items: segment.items.clone() });
+            folding.init.push(InitStep::ElementRefs { segment: index as u32 });
         }
     }
 }
@@ -330,7 +333,7 @@ fn fold_elements(module: &Module<'_>, folding: &mut Folding) -> bool {
         let (index, len) = (index as u32, segment.items.len() as u32);
         let is_own = *table as usize >= module.imported_tables;
         let at = folding.offset(module, offset).filter(|at| at + u64::from(len) <= module.tables[*table as usize].min);
-        may_fold &= is_own && at.is_some() && !folding.computed_elements.contains(&index);
+        may_fold &= is_own && at.is_some() && !folding.is_computed(index);
         match at {
             Some(at) if may_fold => folding.folded.elements.push((index, *table, at as u32)),
             _ => {

@@ -1,12 +1,10 @@
 //! What the functions in the text are called: in backtraces, and in the symbol table for other people's tools.
 
-use std::collections::HashMap;
 use std::ops::Range;
 
-use precast_abi::meta::{ExternKind, FunctionKind};
+use precast_abi::meta::FunctionKind;
 
 use super::LinkInput;
-use crate::module::Module;
 use crate::program::{Program, Symbol};
 
 /// A function in the text.
@@ -24,13 +22,9 @@ pub(super) struct TextFunction {
 /// All functions, in the order of the text.
 pub(super) fn functions(input: &LinkInput<'_>) -> Vec<TextFunction> {
     let program = input.program;
-    let exports = first_exports(program.module);
     let describe = |(position, symbol)| {
         let (kind, index) = kind(program, symbol)?;
-        let name = match kind {
-            FunctionKind::Wasm => wasm_name(program.module, &exports, index),
-            _ => program.symbol_name(symbol),
-        };
+        let name = program.symbol_name(symbol);
         Some(TextFunction { name, kind, index, range: input.text.range(position) })
     };
     input.functions.iter().map(|function| function.symbol).enumerate().filter_map(describe).collect()
@@ -47,22 +41,4 @@ fn kind(program: &Program<'_>, symbol: Symbol) -> Option<(FunctionKind, u32)> {
         Symbol::Helper(helper) => (FunctionKind::Helper, helper as u32),
         Symbol::TextStart => return None,
     })
-}
-
-/// [`Module::func_name`] for many functions: that searches the exports each time.
-fn wasm_name(module: &Module<'_>, exports: &HashMap<u32, &str>, func: u32) -> String {
-    match (module.func_names.contains_key(&func), exports.get(&func)) {
-        (false, Some(export)) => (*export).to_string(),
-        (false, None) => format!("wasm-function[{func}]"),
-        (true, _) => module.func_name(func),
-    }
-}
-
-/// The first export of each exported function.
-fn first_exports<'a>(module: &Module<'a>) -> HashMap<u32, &'a str> {
-    let mut names = HashMap::new();
-    for export in module.exports.iter().filter(|export| export.kind == ExternKind::Func) {
-        names.entry(export.index).or_insert(export.name);
-    }
-    names
 }

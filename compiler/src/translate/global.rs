@@ -54,9 +54,8 @@ impl FuncTranslator<'_> {
     }
 
     fn constant_global(&self, index: u32) -> Option<Const> {
-        let own = (index as usize).checked_sub(self.program.module.imported_globals)?;
-        let value = self.program.folded.globals.get(own)?.as_ref()?;
-        (!self.env.globals[index as usize].mutable).then_some(*value)
+        let value = self.program.folded.global(self.program.module, index)?;
+        (!self.env.globals[index as usize].mutable).then_some(value)
     }
 
     /// A constant as a value.

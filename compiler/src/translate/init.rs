@@ -8,6 +8,7 @@ use super::translator::{FuncTranslator, Region};
 use super::{Entry, Scratch, build};
 use crate::Error;
 use crate::error::Place;
+use crate::module::ElementItem;
 use crate::program::{Const, ConstExpr, ConstOp, InitStep, Program, Symbol, TypeId};
 
 /// Operations of constant expressions that the initialiser may have.
@@ -15,7 +16,7 @@ const OPERATIONS: u64 = 1 << 20;
 
 /// The initialiser: runs [`Program::init`] in order.
 pub(crate) fn init(program: &Program<'_>, isa: &dyn TargetIsa, scratch: &mut Scratch) -> Result<Function, Error> {
-    let operations = program.init.iter().map(operations).sum();
+    let operations = program.init.iter().map(|step| operations(program, step)).sum();
     if operations > OPERATIONS {
         let what = "the number of operations that initialise globals and element segments";
         return Err(Error::Limit { what, found: operations, limit: OPERATIONS, place: Place::default() });
@@ -30,12 +31,12 @@ pub(crate) fn init(program: &Program<'_>, isa: &dyn TargetIsa, scratch: &mut Scr
     })
 }
 
-fn operations(step: &InitStep) -> u64 {
+fn operations(program: &Program<'_>, step: &InitStep) -> u64 {
     match step {
         InitStep::Global { value: expression, .. }
         | InitStep::Element { offset: expression, .. }
         | InitStep::Data { offset: expression, .. } => expression.0.len() as u64,
-        InitStep::ElementRefs { items, .. } => items.iter().map(|item| item.0.len() as u64).sum(),
+        InitStep::ElementRefs { segment } => program.module.elements[*segment as usize].items.len() as u64,
         InitStep::Start(_) => 1,
     }
 }
@@ -47,7 +48,7 @@ impl FuncTranslator<'_> {
                 self.evaluate(value);
                 self.global_set(*global);
             }
-            InitStep::ElementRefs { segment, items } => self.init_references(*segment, items),
+            InitStep::ElementRefs { segment } => self.init_references(*segment),
             InitStep::Element { segment, table, offset, len } => {
                 self.evaluate(offset);
                 self.push_whole_segment(*len);
@@ -70,13 +71,23 @@ impl FuncTranslator<'_> {
         self.push(len);
     }
 
-    fn init_references(&mut self, segment: u32, items: &[ConstExpr]) {
+    fn init_references(&mut self, segment: u32) {
         let Some(cells) = self.env.elements[segment as usize].cells else { return };
+        let items = &self.program.module.elements[segment as usize].items;
         for (offset, item) in (cells..).step_by(8).zip(items) {
-            self.evaluate(item);
+            match *item {
+                ElementItem::Null => self.push_constant(Const::Null),
+                ElementItem::Func(func) => self.push_constant(Const::Func(func)),
+                ElementItem::Global(global) => self.global_get(global),
+            }
             let (reference, base, flags) = (self.pop(), self.base, self.flags(Region::Tables));
             self.ins().store(flags, reference, base, offset);
         }
+    }
+
+    fn push_constant(&mut self, value: Const) {
+        let value = self.constant(value);
+        self.push(value);
     }
 
     /// Pushes the value of a constant expression.
