@@ -104,7 +104,9 @@ fn install() -> io::Result<()> {
 /// The handler.
 unsafe extern "C" fn handle(signal: signals::c_int, info: *mut signals::siginfo_t, context: *mut c_void) {
     let activation = context::current();
-    if !activation.is_null() {
+    // SAFETY: the kernel's information is valid while the handler runs. What a process sent is no fault, wherever it
+    // arrives.
+    if !activation.is_null() && !unsafe { signals::was_sent(info) } {
         // SAFETY: a current activation is valid, and the arguments are the kernel's.
         unsafe {
             let activation = &*activation;

@@ -63,6 +63,13 @@ fn a_signal_that_was_ignored_still_is_when_sent() {
     assert_killed("ignored, host", libc::SIGSEGV);
 }
 
+/// What a process sends is no trap, wherever the guest is just then.
+#[test]
+fn a_signal_that_was_sent_ends_the_process_as_ever() {
+    assert_killed("untouched, sent", libc::SIGSEGV);
+    assert_killed("untouched, sent into a guest", libc::SIGSEGV);
+}
+
 /// The standard library's own handler tells what happened, as it does without precast.
 #[test]
 fn the_end_of_the_hosts_stack_is_the_hosts() {
@@ -191,9 +198,28 @@ fn child_host() {
             // SAFETY: what happens is what the test is about.
             unsafe { libc::raise(libc::SIGSEGV) };
         }
+        "sent into a guest" => loop_over_memory(),
         _ => panic!("no such place: {place}"),
     }
     assert_trap(&mut instance);
+}
+
+/// Is sent a signal while its guest does nothing but access memory, at sites that may trap.
+fn loop_over_memory() {
+    let module = artifact(
+        r#"(module (memory 1) (func (export "loop")
+            (loop $next (i32.store (i32.const 0) (i32.load (i32.const 4))) (br $next))))"#,
+    );
+    let mut instance = Linker::new().bind(&module).unwrap().instantiate(()).unwrap();
+    // SAFETY: the thread lives as long as the process.
+    let guest = unsafe { libc::pthread_self() };
+    std::thread::spawn(move || {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        // SAFETY: as above.
+        unsafe { libc::pthread_kill(guest, libc::SIGSEGV) };
+    });
+    let error = instance.func::<(), ()>("loop").unwrap().call(&mut instance, ()).unwrap_err();
+    panic!("a sent signal became {error}");
 }
 
 static TICKS: AtomicUsize = AtomicUsize::new(0);

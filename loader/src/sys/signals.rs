@@ -34,14 +34,23 @@ pub(crate) unsafe fn install(signal: c_int, handler: Handler) -> io::Result<()> 
     }
 }
 
+/// Whether a process sent the signal, so that it tells of no fault.
+///
+/// # Safety
+/// `info` is what the kernel gave to the handler.
+pub(crate) unsafe fn was_sent(info: *const siginfo_t) -> bool {
+    // SAFETY: the kernel's siginfo is valid while the handler runs.
+    unsafe { (*info).si_code <= 0 }
+}
+
 /// Passes a signal on to the disposition `previous`. May be called in a signal handler, as its last act.
 ///
 /// # Safety
 /// The arguments are those that the kernel gave to the handler.
 pub(crate) unsafe fn pass_on(previous: Option<&sigaction>, signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     let handler = previous.map_or(libc::SIG_DFL, |action| action.sa_sigaction);
-    // SAFETY: the kernel's siginfo is valid while the handler runs.
-    let sent_by_a_process = unsafe { (*info).si_code <= 0 };
+    // SAFETY: the caller's promise.
+    let sent_by_a_process = unsafe { was_sent(info) };
     match handler {
         libc::SIG_IGN if sent_by_a_process => {}
         // A fault that returns happens again, now with the default: the process ends with the right signal, at the
@@ -64,6 +73,12 @@ pub(crate) unsafe fn pass_on(previous: Option<&sigaction>, signal: c_int, info: 
                     std::mem::transmute::<usize, Handler>(handler)(signal, info, context);
                 } else {
                     std::mem::transmute::<usize, extern "C" fn(c_int)>(handler)(signal);
+                }
+                // A handler may set the default and wait for the fault to happen again, as that of Rust's standard
+                // library does. What was sent does not.
+                let is_default = || disposition(signal).is_ok_and(|now| now.sa_sigaction == libc::SIG_DFL);
+                if sent_by_a_process && is_default() {
+                    libc::raise(signal);
                 }
             }
         }
