@@ -38,7 +38,9 @@ pub fn compile(input: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error> {
 fn compile_binary(bytes: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error> {
     let module = parse::parse(bytes)?;
     parse::check_supported(&module)?;
-    let program = resolve::resolve(&module, options)?;
+    // A module is too large only if it is valid.
+    let program =
+        resolve::resolve(&module, options).or_else(|limit| parse::validate_bodies(&module).and(Err(limit)))?;
     let isa = lower::target_isa(options)?;
     if options.emit == Emit::Clif {
         return emit::clif(&program, &*isa);

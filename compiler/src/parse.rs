@@ -382,6 +382,15 @@ pub(crate) fn val_type_of_ref(ty: RefType) -> Result<ValType, &'static str> {
 /// [`Error::Invalid`] for a wrong function body, else [`Error::Unsupported`].
 pub(crate) fn check_supported(module: &Module<'_>) -> Result<(), Error> {
     let Some((proposal, offset)) = module.unsupported else { return Ok(()) };
+    validate_bodies(module)?;
+    Err(Error::unsupported(proposal, None, offset))
+}
+
+/// Validates all function bodies, for when they are not going to be translated.
+///
+/// # Errors
+/// [`Error::Invalid`].
+pub(crate) fn validate_bodies(module: &Module<'_>) -> Result<(), Error> {
     let bodies = module.bodies.par_iter().map_init(FuncValidatorAllocations::default, |allocations, body| {
         let mut validator = body.validator(std::mem::take(allocations));
         let result = validator.validate(&body.body);
@@ -389,7 +398,7 @@ pub(crate) fn check_supported(module: &Module<'_>) -> Result<(), Error> {
         result.map_err(|error| Error::invalid(&error, Some(body.to_validate.index)))
     });
     all_or_first_error(bodies.collect())?;
-    Err(Error::unsupported(proposal, None, offset))
+    Ok(())
 }
 
 /// What is invalid in WebAssembly 3.0 may be valid in a proposal beyond it, which is then what the error should name.

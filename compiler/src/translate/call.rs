@@ -125,8 +125,8 @@ impl FuncTranslator<'_> {
         self.joined(join, results)
     }
 
-    /// Calls code that may be another instance's, with its base. References are translated there and back if it is; a
-    /// tail call is then an ordinary one, for the results have to be translated after it.
+    /// Calls code that may be another instance's, with its base. References are translated there and back if it is; if
+    /// there are any among the results, a tail call is then an ordinary one, for they have to be translated after it.
     pub(super) fn call_elsewhere(
         &mut self,
         code: Value,
@@ -147,12 +147,17 @@ impl FuncTranslator<'_> {
         self.builder.seal_block(elsewhere);
         let (params, result_types) = (&self.program.types[ty].params, &self.program.types[ty].results);
         let arguments_there = self.translate_references(Builtin::funcref_to, base, params, arguments);
-        let results = self.call(Callee::Address(code), base, ty, &arguments_there, Tail::No);
-        let results = self.translate_references(Builtin::funcref_from, base, result_types, &results);
-        if tail == Tail::Yes {
-            self.emit_return(&results);
-        }
-        let join = self.join(ty, &results, tail);
+        let join = if tail == Tail::Yes && !result_types.contains(&ValType::FuncRef) {
+            self.call(Callee::Address(code), base, ty, &arguments_there, Tail::Yes);
+            None
+        } else {
+            let results = self.call(Callee::Address(code), base, ty, &arguments_there, Tail::No);
+            let results = self.translate_references(Builtin::funcref_from, base, result_types, &results);
+            if tail == Tail::Yes {
+                self.emit_return(&results);
+            }
+            self.join(ty, &results, tail)
+        };
 
         self.builder.switch_to_block(here);
         self.builder.seal_block(here);
