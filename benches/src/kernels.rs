@@ -54,7 +54,7 @@ fn rust_kernels(report: &mut Report) -> Result<()> {
     let pair = Pair::compile(&engine, &std::fs::read(path)?)?;
     let bound = host::ours::linker().bind(&pair.open_ours()?)?;
     let pre = host::peers::linker(&engine)?.instantiate_pre(&pair.open_peers(&engine)?)?;
-    let arguments = ["rs-kernels", "all", "4"];
+    let arguments = ["rs-kernels", "all", "20"];
     let mut figures: BTreeMap<String, [Vec<f64>; 2]> = BTreeMap::new();
     let mut note = |side: usize, stderr: &str| {
         for line in stderr.lines() {
