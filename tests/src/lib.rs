@@ -47,7 +47,8 @@ pub fn precast_binary() -> &'static Path {
         let profile = test.ancestors().nth(2).expect("a test lies in `TARGET/PROFILE/deps`");
         let name = profile.file_name().and_then(|name| name.to_str()).expect("profiles have names");
         let status = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--package", "precast", "--profile"])
+            // Without `--package`, so that features are those of a build of the whole workspace, which there mostly is.
+            .args(["build", "--quiet", "--bin", "precast", "--profile"])
             .arg(if name == "debug" { "dev" } else { name })
             .arg("--target-dir")
             .arg(profile.parent().expect("a profile's folder lies in the target folder"))
