@@ -19,7 +19,7 @@ const GUEST: &str = r#"(module
 
 const HOST_CALLS: i32 = 100_000;
 
-pub fn run(report: &mut Report) -> Result<()> {
+pub(crate) fn run(report: &mut Report) -> Result<()> {
     let engine = peer::engine()?;
     let pair = Pair::compile(&engine, GUEST.as_bytes())?;
 

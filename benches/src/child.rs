@@ -7,13 +7,13 @@ use std::time::Duration;
 use crate::{Result, guests, peer};
 
 /// What a child process used.
-pub struct Usage {
+pub(crate) struct Usage {
     pub cpu_seconds: f64,
     pub peak_mib: f64,
 }
 
 /// Runs this program as a child and waits for it.
-pub fn run(what: &str, path: &Path) -> Result<Usage> {
+pub(crate) fn run(what: &str, path: &Path) -> Result<Usage> {
     let child = Command::new(std::env::current_exe()?).args(["--child", what]).arg(path).spawn()?;
     let (mut status, pid) = (0, child.id() as libc::pid_t);
     // SAFETY: `rusage` is plain data, for which zeros are a value.
@@ -30,7 +30,7 @@ pub fn run(what: &str, path: &Path) -> Result<Usage> {
 }
 
 /// CPU time of the calling thread.
-pub fn cpu_time() -> Duration {
+pub(crate) fn cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: the pointer is to a live value of the type the call fills in; this clock exists on Linux since 2.6.12.
     unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
@@ -38,7 +38,7 @@ pub fn cpu_time() -> Duration {
 }
 
 /// The child's side.
-pub fn main(arguments: &[String]) -> Result<()> {
+pub(crate) fn main(arguments: &[String]) -> Result<()> {
     let [what, path] = arguments else { return Err("usage: --child WHAT FILE".into()) };
     let wasm = std::fs::read(path)?;
     let output = match what.as_str() {

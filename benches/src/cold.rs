@@ -14,7 +14,7 @@ const GUEST: &str = r#"(module
     (data (i32.const 8) "hello, world\n")
     (func (export "run") (call $print (i32.const 8) (i32.const 13))))"#;
 
-pub fn run(report: &mut Report) -> Result<()> {
+pub(crate) fn run(report: &mut Report) -> Result<()> {
     let pair = Pair::compile(&peer::engine()?, GUEST.as_bytes())?;
     let (ours, peers) = (sibling("hello-precast")?, sibling("hello-wasmtime")?);
     report.compare(

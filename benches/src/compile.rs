@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::report::{Report, median};
 use crate::{Result, child, guests};
 
-pub fn run(report: &mut Report) -> Result<()> {
+pub(crate) fn run(report: &mut Report) -> Result<()> {
     for path in guests::large()? {
         let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let (mut cpu, mut memory) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);

@@ -23,7 +23,7 @@ const GUEST: &str = r#"(module
             (br $next)))
         (local.get $at)))"#;
 
-pub fn run(report: &mut Report) -> Result<()> {
+pub(crate) fn run(report: &mut Report) -> Result<()> {
     let engine = peer::engine()?;
     let pair = Pair::compile(&engine, GUEST.as_bytes())?;
     let bound = Linker::<()>::new().bind(&pair.open_ours()?)?;

@@ -9,7 +9,7 @@ use wasmtime::{Engine, Module};
 use crate::Result;
 
 /// A module in both runtimes' form, as files.
-pub struct Pair {
+pub(crate) struct Pair {
     pub artifact: PathBuf,
     pub serialized: PathBuf,
     _folder: tempfile::TempDir,
@@ -17,7 +17,7 @@ pub struct Pair {
 
 impl Pair {
     /// Compiles `wasm` (binary or text) for the native CPU, for both.
-    pub fn compile(engine: &Engine, wasm: &[u8]) -> Result<Pair> {
+    pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<Pair> {
         let folder = tempfile::tempdir()?;
         let (artifact, serialized) = (folder.path().join("guest.so"), folder.path().join("guest.cwasm"));
         std::fs::write(&artifact, precast(wasm)?)?;
@@ -25,31 +25,31 @@ impl Pair {
         Ok(Pair { artifact, serialized, _folder: folder })
     }
 
-    pub fn open_ours(&self) -> Result<Artifact> {
+    pub(crate) fn open_ours(&self) -> Result<Artifact> {
         Ok(Artifact::open(&self.artifact, Policy::Verify)?)
     }
 
-    pub fn open_peers(&self, engine: &Engine) -> Result<Module> {
+    pub(crate) fn open_peers(&self, engine: &Engine) -> Result<Module> {
         // SAFETY: the file is what `Module::serialize` of the same engine settings returned.
         Ok(unsafe { Module::deserialize_file(engine, &self.serialized)? })
     }
 }
 
 /// Compiles for the native CPU with precast.
-pub fn precast(wasm: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn precast(wasm: &[u8]) -> Result<Vec<u8>> {
     let mut options = Options::default();
     options.set_target(None, Some("native"))?;
     Ok(precast_compiler::compile(wasm, &options)?)
 }
 
 /// Guests of at least 200 KB, for compile time: those of the repository and, where they lie beside it, larger ones.
-pub fn large() -> Result<Vec<PathBuf>> {
+pub(crate) fn large() -> Result<Vec<PathBuf>> {
     let names = ["cpp-stl.p1", "c-zstd.p1", "zig-simd.p1", "c-sqlite.p1", "rs-kernels.p1", "go-bench.p1"];
     Ok(names.iter().filter_map(|name| find(&format!("{name}.wasm"))).collect())
 }
 
 /// The kernels `kern-*`, with arguments that take about a tenth of a second natively.
-pub const KERNELS: &[(&str, i32)] = &[
+pub(crate) const KERNELS: &[(&str, i32)] = &[
     ("gemm", 20),
     ("nbody", 2_000_000),
     ("fannkuch", 10),
@@ -61,7 +61,7 @@ pub const KERNELS: &[(&str, i32)] = &[
 ];
 
 /// A guest's file in the repository, or beside it.
-pub fn find(name: &str) -> Option<PathBuf> {
+pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
     let folders = [repository.join("tests/guests/wasm"), repository.join("../shared/guests/wasm")];
     let found = folders.iter().map(|folder| folder.join(name)).find(|path| path.exists());

@@ -8,7 +8,7 @@ use crate::child::cpu_time;
 use crate::{Error, Result};
 
 /// Guest memory, whoever runs the guest.
-pub trait Guest {
+pub(crate) trait Guest {
     fn read(&self, at: u32, bytes: &mut [u8]) -> Result<()>;
     fn write(&mut self, at: u32, bytes: &[u8]) -> Result<()>;
 }
@@ -20,25 +20,25 @@ fn read_u32(guest: &impl Guest, at: u32) -> Result<u32> {
 }
 
 /// What the guest was given and what it said.
-pub struct Host {
+pub(crate) struct Host {
     pub args: Vec<String>,
     pub stderr: String,
     start: Duration,
 }
 
 impl Host {
-    pub fn new(args: &[&str]) -> Self {
+    pub(crate) fn new(args: &[&str]) -> Self {
         Host { args: args.iter().map(|arg| (*arg).to_string()).collect(), stderr: String::new(), start: cpu_time() }
     }
 
-    pub fn args_sizes_get(&self, guest: &mut impl Guest, count: u32, size: u32) -> Result<i32> {
+    pub(crate) fn args_sizes_get(&self, guest: &mut impl Guest, count: u32, size: u32) -> Result<i32> {
         guest.write(count, &(self.args.len() as u32).to_le_bytes())?;
         let bytes: usize = self.args.iter().map(|arg| arg.len() + 1).sum();
         guest.write(size, &(bytes as u32).to_le_bytes())?;
         Ok(0)
     }
 
-    pub fn args_get(&self, guest: &mut impl Guest, mut pointers: u32, mut buffer: u32) -> Result<i32> {
+    pub(crate) fn args_get(&self, guest: &mut impl Guest, mut pointers: u32, mut buffer: u32) -> Result<i32> {
         for arg in &self.args {
             guest.write(pointers, &buffer.to_le_bytes())?;
             guest.write(buffer, arg.as_bytes())?;
@@ -48,17 +48,24 @@ impl Host {
         Ok(0)
     }
 
-    pub fn clock_time_get(&self, guest: &mut impl Guest, result: u32) -> Result<i32> {
+    pub(crate) fn clock_time_get(&self, guest: &mut impl Guest, result: u32) -> Result<i32> {
         guest.write(result, &((cpu_time() - self.start).as_nanos() as u64).to_le_bytes())?;
         Ok(0)
     }
 
-    pub fn random_get(&self, guest: &mut impl Guest, buffer: u32, len: u32) -> Result<i32> {
+    pub(crate) fn random_get(&self, guest: &mut impl Guest, buffer: u32, len: u32) -> Result<i32> {
         guest.write(buffer, &vec![7; len as usize])?;
         Ok(0)
     }
 
-    pub fn fd_write(&mut self, guest: &mut impl Guest, fd: i32, vectors: u32, count: u32, result: u32) -> Result<i32> {
+    pub(crate) fn fd_write(
+        &mut self,
+        guest: &mut impl Guest,
+        fd: i32,
+        vectors: u32,
+        count: u32,
+        result: u32,
+    ) -> Result<i32> {
         let mut written = 0;
         for vector in 0..count {
             let (at, len) = (read_u32(guest, vectors + 8 * vector)?, read_u32(guest, vectors + 8 * vector + 4)?);
@@ -75,7 +82,7 @@ impl Host {
 }
 
 /// For precast.
-pub mod ours {
+pub(crate) mod ours {
     use precast_loader::{Caller, Linker, Memory};
 
     use super::{Error, Guest, Host, Result};
@@ -103,7 +110,7 @@ pub mod ours {
         result
     }
 
-    pub fn linker() -> Linker<Host> {
+    pub(crate) fn linker() -> Linker<Host> {
         const WASI: &str = "wasi_snapshot_preview1";
         type C<'a, 'b> = &'a mut Caller<'b, Host>;
         let mut linker = Linker::new();
@@ -128,7 +135,7 @@ pub mod ours {
 }
 
 /// For wasmtime.
-pub mod peers {
+pub(crate) mod peers {
     use wasmtime::{AsContext, AsContextMut, Caller, Engine, Extern, Linker, Memory};
 
     use super::{Guest, Host, Result};
@@ -155,7 +162,7 @@ pub mod peers {
         result.map_err(|error| wasmtime::Error::msg(error.to_string()))
     }
 
-    pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
+    pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
         const WASI: &str = "wasi_snapshot_preview1";
         type C<'a> = Caller<'a, Host>;
         let mut linker = Linker::new(engine);

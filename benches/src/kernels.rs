@@ -11,7 +11,7 @@ use crate::host::{self, Host};
 use crate::report::{Report, median, milliseconds};
 use crate::{Result, peer};
 
-pub fn run(report: &mut Report) -> Result<()> {
+pub(crate) fn run(report: &mut Report) -> Result<()> {
     kernels(report)?;
     rust_kernels(report)?;
     report.geometric_mean("run time", "ms");

@@ -6,7 +6,7 @@ use crate::guests::Pair;
 use crate::report::{Report, nanoseconds};
 use crate::{Result, peer};
 
-pub fn run(report: &mut Report) -> Result<()> {
+pub(crate) fn run(report: &mut Report) -> Result<()> {
     let engine = peer::engine()?;
     for (label, functions) in [("2 KiB", 0), ("200 KiB", 300), ("1 MiB", 1_700), ("8 MiB", 14_000), ("30 MiB", 52_000)]
     {

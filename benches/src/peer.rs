@@ -5,7 +5,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, Po
 use crate::Result;
 
 /// What [`engine`] sets, for the reader of the figures.
-pub fn describe_settings() -> String {
+pub(crate) fn describe_settings() -> String {
     "precast: defaults, CPU native, Policy::Verify (already verified where open is timed)\n\
      wasmtime 48: Cranelift at speed, CPU native, signals-based traps, 4 GiB reservation with guards, no epochs, no fuel, \
      no backtraces; pooling allocator, copy-on-write images, keep-resident 4 MiB for memories and tables, 1 MiB unused \
@@ -14,7 +14,7 @@ pub fn describe_settings() -> String {
 }
 
 /// An engine at these settings.
-pub fn engine() -> Result<Engine> {
+pub(crate) fn engine() -> Result<Engine> {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_core_instances(64)
         .total_memories(64)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::Result;
 
 /// Collects figures; prints each as it comes.
-pub struct Report {
+pub(crate) struct Report {
     /// How often each pair is measured.
     pub rounds: usize,
     group: String,
@@ -22,17 +22,17 @@ struct Row {
 }
 
 impl Report {
-    pub fn new(rounds: usize) -> Self {
+    pub(crate) fn new(rounds: usize) -> Self {
         Report { rounds, group: String::new(), rows: Vec::new() }
     }
 
-    pub fn group(&mut self, name: &str) {
+    pub(crate) fn group(&mut self, name: &str) {
         self.group = name.into();
         println!("\n{name:<34} {:>12} {:>12} {:>8}", "precast", "wasmtime", "ratio");
     }
 
     /// Measures both in alternation and reports the medians. A measurement returns its figure in `unit`.
-    pub fn compare(
+    pub(crate) fn compare(
         &mut self,
         name: &str,
         unit: &'static str,
@@ -49,13 +49,13 @@ impl Report {
     }
 
     /// Reports a pair of medians.
-    pub fn add(&mut self, name: &str, unit: &'static str, ours: f64, peers: f64) {
+    pub(crate) fn add(&mut self, name: &str, unit: &'static str, ours: f64, peers: f64) {
         println!("{name:<34} {ours:>9.2} {unit:<2} {peers:>9.2} {unit:<2} {:>8.3}", ours / peers);
         self.rows.push(Row { group: self.group.clone(), name: name.into(), unit, ours, peers });
     }
 
     /// Prints the geometric mean of the ratios of the current group's rows that have `unit`.
-    pub fn geometric_mean(&self, label: &str, unit: &str) {
+    pub(crate) fn geometric_mean(&self, label: &str, unit: &str) {
         let rows = self.rows.iter().filter(|row| row.group == self.group && row.unit == unit);
         let logs: Vec<f64> = rows.map(|row| (row.ours / row.peers).ln()).collect();
         let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
@@ -63,7 +63,7 @@ impl Report {
     }
 
     /// Writes the rows as JSON if a file is given.
-    pub fn finish(self, json: Option<&Path>) -> Result<()> {
+    pub(crate) fn finish(self, json: Option<&Path>) -> Result<()> {
         let Some(path) = json else { return Ok(()) };
         let rows: Vec<_> = self
             .rows
@@ -81,13 +81,13 @@ impl Report {
 }
 
 /// The median of the figures.
-pub fn median(figures: &mut [f64]) -> f64 {
+pub(crate) fn median(figures: &mut [f64]) -> f64 {
     figures.sort_by(f64::total_cmp);
     figures[figures.len() / 2]
 }
 
 /// Nanoseconds of one of `times` calls.
-pub fn nanoseconds(times: u32, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+pub(crate) fn nanoseconds(times: u32, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
     let start = Instant::now();
     for _ in 0..times {
         call()?;
@@ -96,6 +96,6 @@ pub fn nanoseconds(times: u32, mut call: impl FnMut() -> Result<()>) -> Result<f
 }
 
 /// A duration in milliseconds.
-pub fn milliseconds(duration: Duration) -> f64 {
+pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
 }
