@@ -71,6 +71,9 @@ fn translate(
         let (op, offset) = operators.read_with_offset().map_err(invalid)?;
         validator.op(offset, &op).map_err(invalid)?;
         if refusal.is_none() {
+            if matches!(op, Operator::I32Load { .. }) {
+                t.load_is_address = t.goes_to_address(&operators);
+            }
             refusal = t.operator(&op, offset, index).err();
         }
     }

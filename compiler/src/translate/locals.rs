@@ -12,6 +12,7 @@ use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{Block, InstBuilder, Value};
 use cranelift_frontend::Variable;
 use precast_abi::types::ValType;
+use wasmparser::{Operator, OperatorsReader};
 
 use super::signature::clif_type;
 use super::translator::FuncTranslator;
@@ -127,6 +128,23 @@ impl FuncTranslator<'_> {
         self.locals.wide.set(narrow, wide, None);
         self.locals.narrow.set(wide, narrow, block);
         narrow
+    }
+
+    /// Whether the operand that is made next goes straight to a local that is used as an address.
+    pub(super) fn goes_to_address(&self, rest: &OperatorsReader<'_>) -> bool {
+        match rest.clone().read() {
+            Ok(Operator::LocalSet { local_index } | Operator::LocalTee { local_index }) => {
+                self.locals.are_addresses.get(local_index as usize) == Some(&true)
+            }
+            _ => false,
+        }
+    }
+
+    /// Makes an `i32` of the zero-extended one that was loaded: a load extends for nothing.
+    pub(super) fn narrow_loaded(&mut self) {
+        let wide = self.pop();
+        let narrow = self.narrow(wide);
+        self.push(narrow);
     }
 
     /// An `i32` zero-extended, for an address or as an operator.

@@ -36,6 +36,10 @@ pub(super) fn operator(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 
 fn load(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
     match op {
+        Operator::I32Load { memarg } if t.load_is_address => {
+            t.load(memarg, 4, |ins, at| ins.uload32(at.flags, at.address, at.offset));
+            t.narrow_loaded();
+        }
         Operator::I32Load { memarg } => t.load(memarg, 4, |ins, at| ins.load(I32, at.flags, at.address, at.offset)),
         Operator::I64Load { memarg } => t.load(memarg, 8, |ins, at| ins.load(I64, at.flags, at.address, at.offset)),
         Operator::F32Load { memarg } => t.load(memarg, 4, |ins, at| ins.load(F32, at.flags, at.address, at.offset)),

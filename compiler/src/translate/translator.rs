@@ -74,6 +74,8 @@ pub(super) struct FuncTranslator<'a> {
     pub(super) control: Control<'a>,
     /// WebAssembly's locals.
     pub(super) locals: Locals,
+    /// Whether the `i32.load` that comes next loads a local that is used as an address.
+    pub(super) load_is_address: bool,
     /// WebAssembly's operand stack. Vectors are always I8X16, references I64.
     pub(super) stack: Vec<Value>,
     /// Functions and signatures the function mentions, each once.
@@ -107,6 +109,7 @@ impl<'a> FuncTranslator<'a> {
             ty,
             control: Control::default(),
             locals: Locals::default(),
+            load_is_address: false,
             stack: Vec::new(),
             functions: HashMap::new(),
             signatures: HashMap::new(),
