@@ -3,6 +3,7 @@
 //! Bytes in, bytes out: [`compile`] does no I/O, and what it returns depends on nothing but its arguments.
 #![forbid(unsafe_code)]
 
+mod component;
 mod constant;
 mod emit;
 mod error;

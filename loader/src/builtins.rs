@@ -303,7 +303,7 @@ impl Caller {
     }
 
     /// The word with the current length of a segment; zero if there is none, because it was dropped from the start.
-    fn segment_len(self, layout: &SlotLayout, word: i32) -> Option<u32> {
+    fn segment_len(self, layout: &SlotLayout, word: i64) -> Option<u32> {
         if word == 0 {
             return Some(0);
         }

@@ -228,20 +228,20 @@ impl Check<'_> {
         ValType::from_raw(u8::try_from(raw).ok()?)
     }
 
-    fn in_block(&self, offset: i32, len: u64) -> bool {
+    fn in_block(&self, offset: i64, len: u64) -> bool {
         in_block(&self.layout, offset, len)
     }
 }
 
 /// Whether `len` bytes at `offset` from the base are aligned words of the block of tables, sizes and globals.
-pub(crate) fn in_block(layout: &SlotLayout, offset: i32, len: u64) -> bool {
+pub(crate) fn in_block(layout: &SlotLayout, offset: i64, len: u64) -> bool {
     in_block_aligned(layout, offset, len, 8)
 }
 
 /// The same for an alignment of `align` bytes.
-pub(crate) fn in_block_aligned(layout: &SlotLayout, offset: i32, len: u64, align: i32) -> bool {
+pub(crate) fn in_block_aligned(layout: &SlotLayout, offset: i64, len: u64, align: i64) -> bool {
     let block = layout.base_offset.saturating_sub(layout.block_start);
-    let below = i64::from(offset).unsigned_abs();
+    let below = offset.unsigned_abs();
     // A table of no elements may begin where the block ends.
     offset % align == 0 && offset <= 0 && below <= block && len <= below
 }
@@ -279,6 +279,7 @@ mod tests {
                 slot_size: (1 << 20) + 4096 + GUARDED_RESERVATION,
             },
             init: NONE,
+            wit: Span::default(),
         })
     }
 
@@ -333,7 +334,7 @@ mod tests {
             edit(&mut row);
             assert!(plan(|meta| meta.memories.push(row)).is_err(), "{row:?}");
         }
-        for (limit, elements) in [(5, -32), (u64::MAX, -32), (1, 8), (1, -12), (1 << 61, -32), (1, i32::MIN)] {
+        for (limit, elements) in [(5, -32), (u64::MAX, -32), (1, 8), (1, -12), (1 << 61, -32), (1, i64::MIN)] {
             let element = ValType::FuncRef as u32;
             let row = TableRow { import: NONE, element, min: 0, max: 9, limit, size_word: -8, elements };
             assert!(plan(|meta| meta.tables.push(row)).is_err(), "{row:?}");

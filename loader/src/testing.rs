@@ -157,6 +157,7 @@ impl TestArtifact {
                 slot_size: SECOND_MEMORY + 16 * WASM_PAGE,
             },
             init: NONE,
+            wit: Span::default(),
         };
         let mut meta = MetaBuilder::new(header);
         meta.header.producer = meta.blob.intern(b"the loader's tests");

@@ -56,6 +56,7 @@ fn header(input: &LinkInput<'_>) -> Header {
         image_len: 0,
         layout: input.program.layout,
         init: input.text.offset(Symbol::Init).unwrap_or(NONE),
+        wit: Span::default(),
     }
 }
 
@@ -200,7 +201,7 @@ impl Tables<'_> {
                 min: memory.min,
                 max: memory.max.unwrap_or(NO_MAXIMUM),
                 page_size_log2: WASM_PAGE.ilog2(),
-                size_word,
+                size_word: size_word.into(),
                 slot_offset,
                 reservation,
             });
@@ -221,8 +222,8 @@ impl Tables<'_> {
                 min: table.min,
                 max: table.max.unwrap_or(NO_MAXIMUM),
                 limit,
-                size_word,
-                elements,
+                size_word: size_word.into(),
+                elements: elements.into(),
             });
         }
     }
@@ -236,7 +237,7 @@ impl Tables<'_> {
                 GlobalPlace::Imported { .. } => 0,
             };
             let (import, ty) = (import_row(&imports, index), global.ty as u32);
-            self.meta.globals.push(GlobalRow { import, ty, mutable: global.mutable.into(), cell });
+            self.meta.globals.push(GlobalRow { import, ty, mutable: global.mutable.into(), cell: cell.into() });
         }
     }
 
@@ -246,7 +247,7 @@ impl Tables<'_> {
             let row = match place.len_word {
                 Some(len_word) => {
                     self.claim(segment.bytes.len())?;
-                    DataRow { contents: self.meta.blob.append(segment.bytes), len_word }
+                    DataRow { contents: self.meta.blob.append(segment.bytes), len_word: len_word.into() }
                 }
                 None => DataRow { contents: Span::default(), len_word: 0 },
             };
@@ -260,11 +261,11 @@ impl Tables<'_> {
         for (place, references) in self.input.program.env.elements.iter().zip(references) {
             let row = match (place.len_word, place.cells) {
                 (None, _) => ElementRow { contents: Span::default(), cells: 0, len_word: 0 },
-                (Some(len_word), Some(cells)) => ElementRow { contents: Span::default(), cells, len_word },
+                (Some(len_word), Some(cells)) => ElementRow { contents: Span::default(), cells: cells.into(), len_word: len_word.into() },
                 (Some(len_word), None) => {
                     let bytes: Vec<u8> = references.iter().flat_map(|reference| reference.to_le_bytes()).collect();
                     self.claim(bytes.len() + size_of::<u64>())?;
-                    ElementRow { contents: self.meta.blob.append_aligned(&bytes), cells: 0, len_word }
+                    ElementRow { contents: self.meta.blob.append_aligned(&bytes), cells: 0, len_word: len_word.into() }
                 }
             };
             self.meta.elements.push(row);

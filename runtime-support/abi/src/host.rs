@@ -17,6 +17,9 @@ impl HostWords {
     pub const BUILTINS: i32 = 8;
     /// Pointer to the loader's record of the instance.
     pub const INSTANCE: i32 = 16;
+    /// A 32-bit number for the message of a trap, as [`crate::trap::TrapCode`] says: the only word that compiled code
+    /// writes, just before it traps.
+    pub const DETAIL: i32 = 24;
     /// Size in bytes; what follows is at a multiple of 16.
     pub const SIZE: i32 = 64;
 }

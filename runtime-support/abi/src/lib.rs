@@ -12,6 +12,7 @@
 extern crate alloc;
 
 pub mod bytes;
+pub mod component;
 pub mod funcref;
 pub mod host;
 pub mod meta;
@@ -21,7 +22,7 @@ pub mod trap;
 pub mod types;
 
 /// Version of everything this crate defines. A loader opens artifacts of its own version only.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// The first eight bytes of `.precast.meta`.
 pub const MAGIC: [u8; 8] = *b"PRECAST\0";

@@ -10,6 +10,10 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::bytes::{Field, Span, Table};
+use crate::component::{
+    CanonRow, ComponentExportRow, ComponentFuncRow, ComponentImportRow, ComponentInstanceRow, ComponentTypeRow,
+    HostFuncRow, ResourceRow,
+};
 use crate::slot::SlotLayout;
 use crate::{ABI_VERSION, MAGIC, record};
 
@@ -47,6 +51,8 @@ record! {
         /// Text offset of the compiled initialiser, an entry thunk (see [`TypeRow::entry`]) that ignores its code and
         /// values; [`NONE`] if instantiating needs no code.
         pub init: u32,
+        /// A component's interface as WIT text; empty if it is not known.
+        pub wit: Span,
     }
 }
 
@@ -210,7 +216,7 @@ record! {
         /// Bytes of a page, as a power of two.
         pub page_size_log2: u32,
         /// Own memories: offset from the base of the word with the current size in bytes.
-        pub size_word: i32,
+        pub size_word: i64,
         /// Own memories: offset in bytes of the first byte from the slot's start.
         pub slot_offset: u64,
         /// Own memories: bytes of addresses, guard included.
@@ -233,9 +239,9 @@ record! {
         /// instantiation.
         pub limit: u64,
         /// Own tables: offset from the base of the word with the current number of elements.
-        pub size_word: i32,
+        pub size_word: i64,
         /// Own tables: offset from the base of the first element, eight bytes each.
-        pub elements: i32,
+        pub elements: i64,
     }
 }
 
@@ -249,7 +255,7 @@ record! {
         /// 1 if mutable.
         pub mutable: u32,
         /// Own globals: offset of the value from the base.
-        pub cell: i32,
+        pub cell: i64,
     }
 }
 
@@ -260,7 +266,7 @@ record! {
         pub contents: Span,
         /// Offset from the base of the 32-bit word with its current length, zero once dropped; 0 if the segment is
         /// dropped from the start.
-        pub len_word: i32,
+        pub len_word: i64,
     }
 }
 
@@ -271,10 +277,10 @@ record! {
         pub contents: Span,
         /// Where the initialiser computes the references: offset from the base of the first one; 0 if they are in
         /// `contents`.
-        pub cells: i32,
+        pub cells: i64,
         /// Offset from the base of the 32-bit word with its current number of references, zero once dropped; 0 if the
         /// segment is dropped from the start.
-        pub len_word: i32,
+        pub len_word: i64,
     }
 }
 
@@ -288,6 +294,18 @@ record! {
         pub file_offset: u64,
         /// Length in bytes.
         pub len: u64,
+    }
+}
+
+record! {
+    /// Core instances that share a memory, with a base of their own: what [`SlotLayout::block_start`] and
+    /// [`SlotLayout::base_offset`] are to the first group, which is row 0. Their entry thunks are given the first
+    /// group's base like all others.
+    pub struct GroupRow {
+        /// Start of its block in bytes from the slot's start.
+        pub block_start: u64,
+        /// Where its base points: the end of its block, and the start of its memory if it has one.
+        pub base_offset: u64,
     }
 }
 
@@ -414,6 +432,24 @@ tables! {
     elements: ElementRow = "element segments";
     /// Runs of the image.
     runs: RunRow = "image runs";
+    /// Groups of core instances, by block.
+    groups: GroupRow = "groups";
+    /// Component-level types.
+    component_types: ComponentTypeRow = "component types";
+    /// Component-level function types.
+    component_funcs: ComponentFuncRow = "component function types";
+    /// Resources.
+    resources: ResourceRow = "resources";
+    /// Component instances; none in the artifact of a core module.
+    component_instances: ComponentInstanceRow = "component instances";
+    /// Options of the Canonical ABI.
+    canons: CanonRow = "canonical options";
+    /// What each core import is, in a component.
+    component_imports: ComponentImportRow = "component imports";
+    /// Functions that a component imports, by name.
+    host_funcs: HostFuncRow = "host functions";
+    /// Functions that a component exports, by name.
+    component_exports: ComponentExportRow = "component exports";
 }
 
 const BODY_OFFSET: usize = (Header::SIZE + TABLES * Span::SIZE).next_multiple_of(8);
@@ -509,6 +545,7 @@ mod tests {
                 slot_size: 4,
             },
             init: NONE,
+            wit: Span::default(),
         }
     }
 

@@ -1,0 +1,1 @@
+//! Generates typed bindings of components from WIT.
