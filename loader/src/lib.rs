@@ -37,6 +37,7 @@ mod record;
 mod references;
 mod state;
 mod store;
+mod suspend;
 mod typed;
 mod val;
 
@@ -58,5 +59,6 @@ pub use instance::{Instance, InstantiateError, LimitError, Limits};
 pub use linker::{BindError, Bound, Linker, MissingFunction};
 pub use plan::Malformed;
 pub use store::{AsStore, InstanceId, Store};
+pub use suspend::CannotWait;
 pub use typed::{TypedFunc, WasmParams, WasmResults, WasmTy};
 pub use val::{ExternRef, Val};
