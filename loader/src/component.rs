@@ -50,6 +50,8 @@ impl State {
 pub use crate::host::Caller;
 pub use context::{LiftContext, LowerContext};
 pub use func::{Func, TypedFunc};
+#[doc(hidden)]
+pub use guest::round_trip;
 pub use import::HostFuture;
 pub use instance::{Bound, Instance};
 pub use linker::Linker;
@@ -59,3 +61,6 @@ pub use table::{ResourceTable, ResourceTableError};
 pub use types::{FuncType, Kind, Members, ResourceType, Type};
 pub use val::Val;
 pub use value::{ComponentType, FlatReader, FlatWriter, Lift, LiftParams, Lower, LowerParams};
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ use super::guest::{Guest, Signature};
 use super::plan::Canon;
 use super::types::FuncType;
 use super::val::{self, Val};
-use super::value::{FlatReader, FlatWriter, Lift, LiftParams, Lower, matches_result};
+use super::value::{FlatReader, FlatWriter, LiftParams, Lower, matches_result};
 use crate::HostError;
 use crate::context::{Abort, host_status};
 use crate::host::{Caller, HostCall, HostFunc, abort_with};
@@ -146,10 +146,7 @@ unsafe extern "C" fn border<T: 'static, H: HostFunction<T>>(words: *mut u8, cell
 /// # Safety
 /// The record is that of the guest that called.
 #[inline]
-unsafe fn finish(
-    record: *mut InstanceRecord,
-    run: impl FnOnce() -> Result<Option<Pending>, HostError>,
-) -> u32 {
+unsafe fn finish(record: *mut InstanceRecord, run: impl FnOnce() -> Result<Option<Pending>, HostError>) -> u32 {
     let abort = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(None)) => return 0,
         // SAFETY: the caller's promise.

@@ -161,6 +161,11 @@ impl Held {
         Given::Held { store: self.store, place, generation: entry.generation }
     }
 
+    #[cfg(test)]
+    pub(crate) fn keep_for_test(&mut self, row: u32, representation: u32) -> Given {
+        self.keep(row, representation, true)
+    }
+
     /// Gives up a place.
     pub(crate) fn forget(&mut self, place: u32) {
         if let Some(entry) = self.entries.get_mut(place as usize).filter(|entry| entry.used) {

@@ -524,5 +524,3 @@ impl FuncType {
 }
 
 mod print;
-#[cfg(test)]
-mod tests;
