@@ -58,7 +58,7 @@ pub use linker::Linker;
 pub use precast_abi::component::{Primitive, StringEncoding};
 pub use resource::{Resource, ResourceAny};
 pub use table::{ResourceTable, ResourceTableError};
-pub use types::{FuncType, Kind, Members, ResourceType, Type};
+pub use types::{FuncType, Kind, Matches, Members, ResourceType, Type};
 pub use val::Val;
 pub use value::{ComponentType, FlatReader, FlatWriter, Lift, LiftParams, Lower, LowerParams};
 

@@ -17,7 +17,7 @@ use precast_abi::trap::TrapCode;
 
 use super::context::{LiftContext, LowerContext};
 use super::fault::{self, Fault};
-use super::handles::HandleTable;
+use super::handles::{HandleTable, Loans};
 use super::plan::Canon;
 use super::resource::Held;
 use super::types::{FuncType, Kind, Type};
@@ -131,11 +131,16 @@ impl Guest {
         }
     }
 
-    /// What the host holds of the store.
-    pub(crate) fn held(&self) -> &mut Held {
-        // SAFETY: the store is alive, the caller has it for itself, and no two of these borrows overlap: each ends with
-        // the statement that asks for it.
-        unsafe { &mut *self.held }
+    /// Uses what the host holds of the store.
+    #[inline]
+    pub(crate) fn with_held<R>(&self, f: impl FnOnce(&mut Held) -> R) -> R {
+        // SAFETY: the store is alive, the caller has it for itself, and what is called here reaches no guest.
+        f(unsafe { &mut *self.held })
+    }
+
+    /// Ends the loans of a call.
+    pub(crate) fn give_back(&self, loans: &Loans) {
+        self.with_held(|held| loans.give_back(self.handles, held));
     }
 
     /// Calls `realloc` for `size` new bytes. What it gives is not checked.

@@ -253,7 +253,7 @@ where
         let mut lower = LowerContext::new(&mut guest, &site.signature);
         // SAFETY: as above.
         unsafe { lower_result(&result, &mut lower, cells, param_cells::<P>())? };
-        loans.give_back(guest.handles, guest.held());
+        guest.give_back(&loans);
         Ok(None)
     }
 }
@@ -294,7 +294,7 @@ where
                 // SAFETY: as above.
                 unsafe { lower_result(&result, &mut lower, cells, param_cells::<P>()) }
             });
-            loans.give_back(guest.handles, guest.held());
+            guest.give_back(&loans);
             // SAFETY: as above.
             outcome.map_err(|error| unsafe { fault::to_call_error(record, error) }.into())
         };
@@ -338,7 +338,7 @@ where
             // SAFETY: as above.
             unsafe { cells.write(cell) };
         }
-        loans.give_back(guest.handles, guest.held());
+        guest.give_back(&loans);
         Ok(None)
     }
 }

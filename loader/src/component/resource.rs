@@ -103,8 +103,7 @@ impl ResourceAny {
             let of = of.host.unwrap_or(TypeId::of::<Unregistered>());
             return ResourceAny { given: Given::Host { of, representation, owned }, owned };
         }
-        let held = cx.guest().held();
-        let given = held.keep(of.row, representation, owned);
+        let given = cx.guest().with_held(|held| held.keep(of.row, representation, owned));
         if let Given::Held { place, .. } = given
             && !owned
         {

@@ -188,7 +188,7 @@ fn loans_end_with_the_call() {
     with_resources(&mut test, &[(TypeKind::Own, 0)]);
     assert_eq!(code(test.lift::<Resource<File>>(&[handle])), TrapCode::ResourceLent);
     let guest = test.guest();
-    loans.give_back(guest.handles, guest.held());
+    guest.give_back(&loans);
     assert_eq!(test.lift::<Resource<File>>(&[handle]).unwrap().rep(), 40);
 }
 
@@ -225,7 +225,7 @@ fn resources_of_guests() {
     let mut cx = LiftContext::new(&guest, &test.signature);
     let borrowed = ResourceAny::lift(&mut cx, &mut FlatReader::new(&[handle])).unwrap();
     assert!(!borrowed.is_owned());
-    cx.loans.give_back(guest.handles, guest.held());
+    guest.give_back(&loans);
     assert!(test.lower(borrowed).unwrap_err().to_string().ends_with("the call that lent it is over"));
     let other = Held::default().keep_for_test(2, 1);
     assert!(test.held.take(&other).is_err());
