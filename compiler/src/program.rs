@@ -20,6 +20,7 @@ use crate::component::program::{AdapterId, ComponentProgram};
 use crate::component::linkage::{ComponentInstance, Resource};
 use crate::error::Place;
 use crate::module::{ElementItem, Module};
+use crate::resolve::ConstantTables;
 
 /// A function that is compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -544,6 +545,8 @@ pub(crate) struct Program<'a> {
     pub helpers: Vec<(Helper, Group)>,
     /// The glue, if this is a component.
     pub component: Option<ComponentProgram>,
+    /// Tables that never change.
+    pub constant_tables: ConstantTables,
     /// What the index spaces of glue mean: nothing.
     pub no_env: Env,
 }
