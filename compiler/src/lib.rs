@@ -8,6 +8,7 @@ mod constant;
 mod emit;
 mod error;
 mod image;
+mod inline;
 mod layout;
 mod link;
 mod lower;

@@ -15,6 +15,7 @@ use precast_targets::Arch;
 use rayon::prelude::*;
 
 use crate::error::Place;
+use crate::inline;
 use crate::program::{FuncBody, Program, Symbol};
 use crate::translate::{self, Scratch};
 use crate::{Emit, Error, OptLevel, Options};
@@ -101,6 +102,7 @@ pub(crate) fn compile_functions(
         .par_iter()
         .map_init(new_worker, |(scratch, context), symbol| {
             let function = translate_symbol(program, isa, *symbol, scratch)?;
+            let function = inline::inline(program, isa, context, *symbol, function, scratch)?;
             let compiled = lower(isa, context, *symbol, function, options, program.place(*symbol));
             if let Some(progress) = options.progress {
                 progress.functions(done.fetch_add(1, Ordering::Relaxed) + 1, symbols.len());
