@@ -161,7 +161,7 @@ impl FuncTranslator<'_> {
 
     /// Calls code that glue shares; the program's base is added to the arguments.
     pub(super) fn call_glue(&mut self, helper: GlueHelper, arguments: &[Value]) -> Option<Value> {
-        let function = self.named_function(Symbol::Glue(helper as u32), || helper.signature());
+        let function = self.named_function(Symbol::Glue(helper), || helper.signature());
         let values = [&[self.program_base()], arguments].concat();
         let inst = self.ins().call(function, &values);
         self.builder.inst_results(inst).first().copied()

@@ -54,11 +54,6 @@ impl GlueHelper {
         GlueHelper::CopyAscii,
     ];
 
-    /// The one with this number.
-    pub(crate) fn from_number(number: u32) -> Option<Self> {
-        Self::ALL.get(number as usize).copied()
-    }
-
     /// What tools call it.
     pub(crate) fn name(self) -> &'static str {
         match self {

@@ -33,7 +33,6 @@ use cranelift_codegen::ir::Function;
 use cranelift_codegen::isa::TargetIsa;
 
 pub(crate) use self::glue::GlueHelper;
-pub(crate) use self::shape::Shapes;
 use super::{Entry, Scratch, build};
 use crate::Error;
 use crate::component::linkage::{ComponentInstance, Resource};
@@ -91,7 +90,7 @@ pub(crate) fn glue(
     scratch: &mut Scratch,
 ) -> Result<Function, Error> {
     let component = component(program)?;
-    let symbol = Symbol::Glue(helper as u32);
+    let symbol = Symbol::Glue(helper);
     build(program, isa, symbol, Entry::Glue(helper), Group::FIRST, &mut scratch.builder, |t, arguments| {
         glue::emit(t, component, helper, arguments)
     })
