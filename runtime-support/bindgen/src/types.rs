@@ -70,7 +70,10 @@ impl Generator<'_> {
                 quote!((#(#types,)*))
             }
             TypeDefKind::Type(ty) => self.ty(ty, scope, at)?,
-            TypeDefKind::Map(..) => return Err(self.error(at, "maps are not supported")),
+            TypeDefKind::Map(key, value) => {
+                let (key, value) = (self.ty(key, scope, at)?, self.ty(value, scope, at)?);
+                quote!(::std::collections::BTreeMap<#key, #value>)
+            }
             kind => return Err(self.error(at, &format!("a {} is not supported here", kind.as_str()))),
         })
     }
