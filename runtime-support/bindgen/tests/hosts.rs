@@ -4,8 +4,8 @@ use std::future::Future;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use precast_loader::HostError;
-use precast_loader::component::{ComponentType, Linker, Resource, ResourceTable};
+use precast_loader::component::{ComponentType, Instance, Linker, Resource, ResourceTable};
+use precast_loader::{CallError, HostError};
 
 /// What is behind a `file`.
 pub struct File {
@@ -216,4 +216,31 @@ fn packages_of_a_folder() {
     let mut linker: Linker<Both> = Linker::new();
     several::Twos::add_to_linker(&mut linker, |both: &mut Both| both);
     inline::Twos::add_to_linker(&mut linker, |both: &mut Both| both);
+}
+
+/// Parameters that own memory are borrowed; results are owned.
+#[allow(dead_code, reason = "it is compiled")]
+fn exports(everything: &Everything, instance: &mut Instance<State>, text: String) -> Result<(), CallError> {
+    use host::exports::test::host::calc::Labelled;
+    let calc = everything.test_host_calc();
+    let at = calc.call_origin(instance)?;
+    let labelled = Labelled { label: text.clone(), at };
+    let one: String = calc.call_label(instance, &labelled, &[text.clone()], Some(&text), (&text, &[1, 2]))?;
+    let sum = calc.sum().call_new(instance)?;
+    calc.sum().call_add(instance, sum, at)?;
+    let sum = calc.sum().call_join(instance, &[sum])?;
+    let _: bool = calc.call_is_less(instance, sum, sum)?;
+    let file = Resource::new_own(1);
+    let handled: Result<u64, String> = everything.handler().call_handle(instance, file)?;
+    let _ = (one, handled, everything.call_greet(instance, "name")?, everything.call_double(instance, at)?);
+    Ok(())
+}
+
+#[allow(dead_code, reason = "it is compiled")]
+fn sendable<'a>(
+    everything: &'a Everything,
+    instance: &'a mut Instance<State>,
+    name: &'a str,
+) -> impl Future<Output = Result<String, CallError>> + Send + 'a {
+    everything.call_greet_async(instance, name)
 }
