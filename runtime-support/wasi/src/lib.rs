@@ -23,6 +23,7 @@ mod fs;
 mod grants;
 mod net;
 pub mod preview1;
+pub mod preview2;
 mod stdio;
 
 pub use context::{BuildError, WasiCtx, WasiCtxBuilder};
