@@ -27,6 +27,7 @@ mod verify;
 mod bindings;
 mod builtins;
 mod call;
+pub mod component;
 mod describe;
 mod externs;
 mod host;
