@@ -38,6 +38,7 @@ mod record;
 mod references;
 mod state;
 mod store;
+mod suspend;
 mod typed;
 mod val;
 
@@ -59,5 +60,6 @@ pub use instance::{Instance, InstantiateError, LimitError, Limits};
 pub use linker::{BindError, Bound, Linker, MissingFunction};
 pub use plan::Malformed;
 pub use store::{AsStore, InstanceId, Store};
+pub use suspend::CannotWait;
 pub use typed::{TypedFunc, WasmParams, WasmResults, WasmTy};
 pub use val::{ExternRef, Val};

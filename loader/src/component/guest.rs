@@ -176,14 +176,14 @@ impl Scratch {
     /// # Safety
     /// `held` is alive and otherwise unused while guests of this are.
     pub(crate) unsafe fn new(held: *mut Held) -> Box<Scratch> {
-        let handles = vec![[0; 4]; 2 + SCRATCH_HANDLES];
+        let handles = vec![[0; 4]; 1 + SCRATCH_HANDLES];
         Box::new(Scratch { memory: Vec::new(), size: 0, handles, held, encoding: StringEncoding::Utf8 })
     }
 
     /// A guest on it, good while the scratch is where it is.
     pub(crate) fn guest(&mut self) -> Guest {
         let words = self.handles.as_mut_ptr().cast::<u8>();
-        // SAFETY: the first entry is the state, and the others are as many as the capacity says, and entry 0.
+        // SAFETY: the first entry is the state, and the others are as many as the capacity says.
         let handles = unsafe { HandleTable::new(words, words.add(16), SCRATCH_HANDLES as u32) };
         Guest {
             memory: self.view(),

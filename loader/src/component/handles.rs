@@ -21,7 +21,7 @@ pub(crate) struct HandleTable {
     state: *mut u8,
     /// Entry 0.
     entries: *mut u8,
-    /// The largest handle.
+    /// Number of entries, of which the first is never used.
     capacity: u32,
 }
 
@@ -42,7 +42,7 @@ impl Entry {
 
 impl HandleTable {
     /// # Safety
-    /// `state` has [`InstanceState::SIZE`] bytes and `entries` has `1 + capacity` times [`Handle::SIZE`], aligned to
+    /// `state` has [`InstanceState::SIZE`] bytes and `entries` has `capacity` times [`Handle::SIZE`], aligned to
     /// words, as long as the table is used.
     pub(crate) unsafe fn new(state: *mut u8, entries: *mut u8, capacity: u32) -> Self {
         HandleTable { state, entries, capacity }
@@ -63,9 +63,9 @@ impl HandleTable {
         unsafe { self.state(offset).write(value) };
     }
 
-    /// The word of entry `handle`, which is at most the capacity, at `offset`.
+    /// The word of entry `handle`, which is below the capacity, at `offset`.
     fn word(&self, handle: u32, offset: i32) -> *mut u32 {
-        debug_assert!(handle <= self.capacity);
+        debug_assert!(handle < self.capacity);
         self.entries.wrapping_add(handle as usize * Handle::SIZE as usize + offset as usize).cast()
     }
 
@@ -95,8 +95,7 @@ impl HandleTable {
 
     /// The entry of `handle`.
     pub(crate) fn get(&self, handle: u32) -> Result<Entry, Fault> {
-        let used = self.read(InstanceState::HANDLES_USED).min(self.capacity);
-        if handle == 0 || handle > used {
+        if handle == 0 || handle > self.read(InstanceState::HANDLES_USED) || handle >= self.capacity {
             return Err(Fault::of_handle(TrapCode::UnknownHandle, handle));
         }
         let read = |offset| {
@@ -125,14 +124,14 @@ impl HandleTable {
 
     fn add(&self, words: [u32; 3]) -> Result<u32, Fault> {
         let free = self.read(InstanceState::FREE_HANDLE);
-        let handle = if free != 0 && free <= self.capacity {
+        let handle = if free != 0 && free < self.capacity {
             // SAFETY: the entry is in the table: see `word`.
             let next = unsafe { self.word(free, Handle::STATE).read() };
             self.write(InstanceState::FREE_HANDLE, next);
             free
         } else {
             let used = self.read(InstanceState::HANDLES_USED);
-            if used >= self.capacity {
+            if used + 1 >= self.capacity {
                 return Err(Fault::new(TrapCode::HandleTableFull));
             }
             self.write(InstanceState::HANDLES_USED, used + 1);

@@ -5,16 +5,16 @@
 
 use std::sync::Arc;
 
+use precast_abi::bytes::Span;
 use precast_abi::component::{
-    CanonRow, ComponentExportRow, ComponentImportKind, ComponentImportRow, ComponentInstanceRow, Handle, InstanceState,
-    StringEncoding,
+    CanonRow, ComponentExportRow, ComponentImportKind, ComponentImportRow, Handle, InstanceState, MAX_FLAT_PARAMS,
+    MAX_FLAT_RESULTS, ResourceRow, StringEncoding,
 };
-use precast_abi::meta::{ExternKind, NONE};
+use precast_abi::meta::{Meta, NONE};
 use precast_abi::types::{FuncType as CoreType, ValType};
 
 use super::types::Types;
-use crate::artifact::ArtifactInner;
-use crate::plan::{Blocks, Malformed, Plan};
+use crate::plan::{Malformed, Plan};
 
 /// The decoded rows of a component.
 #[derive(Debug)]
@@ -105,6 +105,185 @@ pub(crate) struct Canon {
 pub(crate) struct Place {
     pub(crate) state: isize,
     pub(crate) handles: isize,
-    /// The largest handle.
+    /// Entries there is room for, the first of which is never used.
     pub(crate) capacity: u32,
+}
+
+const DAMAGED: Malformed = Malformed("a component's row is out of range");
+
+impl ComponentPlan {
+    /// Decodes and checks the rows of a component, whose core rows are `core`.
+    pub(crate) fn new(meta: &Meta<'_>, core: &Plan) -> Result<ComponentPlan, Malformed> {
+        let types = Arc::new(Types::new(meta)?);
+        if meta.component_imports.len() != core.imports.len() || !meta.exports.is_empty() {
+            return Err(Malformed("the imports and exports of a component are none that it can have"));
+        }
+        let mut check = Check { meta, core, types: &types, places: Vec::new() };
+        for (number, row) in (0u32..).zip(meta.component_instances.iter()) {
+            let place = check.place(row.state, row.handles, row.handle_capacity)?;
+            if (row.parent == NONE) != (number == 0) || (row.parent != NONE && row.parent >= number) {
+                return Err(DAMAGED);
+            }
+            check.places.push(place);
+        }
+        let host_funcs = meta.host_funcs.iter().map(|row| {
+            let (interface, name) = check.names(row.interface, row.name)?;
+            Ok(HostFunc { interface, name, func: check.func(row.func)? })
+        });
+        Ok(ComponentPlan {
+            imports: (0..).zip(meta.component_imports.iter()).map(|(n, row)| check.import(n, &row)).collect::<Result<_, _>>()?,
+            host_funcs: host_funcs.collect::<Result<_, _>>()?,
+            exports: meta.component_exports.iter().map(|row| check.export(&row)).collect::<Result<_, _>>()?,
+            resources: meta.resources.iter().map(|row| check.resource(&row)).collect::<Result<_, _>>()?,
+            types,
+        })
+    }
+
+    /// Index of the export `name` of `interface`: the rows are sorted.
+    pub(crate) fn export(&self, interface: &str, name: &str) -> Option<usize> {
+        self.exports.binary_search_by(|row| (&*row.interface, &*row.name).cmp(&(interface, name))).ok()
+    }
+}
+
+/// Whether more than one core value has to be passed for the parameters in memory, and how many core values there are.
+pub(crate) fn flat_params(types: &Types, func: u32) -> (bool, usize) {
+    match types.func_layout(func).0.flat as usize {
+        flat @ 0..=MAX_FLAT_PARAMS => (false, flat),
+        _ => (true, 1),
+    }
+}
+
+/// Whether the result is passed in memory, and how many core values there are if not.
+pub(crate) fn flat_results(types: &Types, func: u32) -> (bool, usize) {
+    match types.func_layout(func).1.flat as usize {
+        flat @ 0..=MAX_FLAT_RESULTS => (false, flat),
+        _ => (true, 1),
+    }
+}
+
+struct Check<'a> {
+    meta: &'a Meta<'a>,
+    core: &'a Plan,
+    types: &'a Types,
+    places: Vec<Place>,
+}
+
+impl Check<'_> {
+    fn place(&self, state: i64, handles: i64, capacity: u32) -> Result<Place, Malformed> {
+        let blocks = &self.core.blocks;
+        let bytes = u64::from(capacity) * Handle::SIZE as u64;
+        let fits = blocks.contain_aligned(state, InstanceState::SIZE as u64, 4)
+            && (capacity == 0 || blocks.contain_aligned(handles, bytes, 4));
+        fits.then_some(Place { state: state as isize, handles: handles as isize, capacity }).ok_or(DAMAGED)
+    }
+
+    fn names(&self, interface: Span, name: Span) -> Result<(Box<str>, Box<str>), Malformed> {
+        let text = |span| self.meta.str(span).map(Box::from).ok_or(DAMAGED);
+        Ok((text(interface)?, text(name)?))
+    }
+
+    fn func(&self, row: u32) -> Result<u32, Malformed> {
+        if (row as usize) < self.types.funcs() { Ok(row) } else { Err(DAMAGED) }
+    }
+
+    /// The core type in row `ty`, and its entry thunk.
+    fn core_type(&self, ty: u32) -> Result<(CoreType, u32), Malformed> {
+        let row = self.meta.types.get(ty as usize).filter(|_| ty != 0).ok_or(DAMAGED)?;
+        let ty = self.meta.bytes(row.signature).and_then(CoreType::decode).ok_or(DAMAGED)?;
+        Ok((ty, row.entry))
+    }
+
+    /// Code of a type that `matches` accepts.
+    fn code(&self, ty: u32, text: u32, matches: impl Fn(&CoreType) -> bool) -> Result<Code, Malformed> {
+        let (core, entry) = self.core_type(ty)?;
+        let inside = |offset: u32| u64::from(offset) < self.meta.header.text_len;
+        let sound = inside(entry) && inside(text) && matches(&core);
+        sound.then_some(Code { entry, text }).ok_or(Malformed("code that the host enters is of a wrong type"))
+    }
+
+    fn optional_code(&self, ty: u32, text: u32, matches: impl Fn(&CoreType) -> bool) -> Result<Option<Code>, Malformed> {
+        if text == NONE { Ok(None) } else { self.code(ty, text, matches).map(Some) }
+    }
+
+    /// The options in row `row`, for a function of type `func`; `results`: those of the core function.
+    fn canon(&self, row: u32, results: usize) -> Result<Canon, Malformed> {
+        let row: CanonRow = self.meta.canons.get(row as usize).ok_or(DAMAGED)?;
+        let memory = match row.memory {
+            NONE => None,
+            memory => {
+                let memory = self.core.memories.get(memory as usize).filter(|memory| memory.import.is_none());
+                Some(memory.map(|memory| (memory.start, memory.size_word)).ok_or(DAMAGED)?)
+            }
+        };
+        Ok(Canon {
+            instance: row.instance,
+            place: *self.places.get(row.instance as usize).ok_or(DAMAGED)?,
+            memory,
+            realloc: self.optional_code(row.realloc_ty, row.realloc, |ty| {
+                *ty.params == [ValType::I32; 4] && *ty.results == [ValType::I32]
+            })?,
+            post_return: self.optional_code(row.post_return_ty, row.post_return, |ty| {
+                ty.params.len() == results && ty.results.is_empty() && numbers(ty)
+            })?,
+            encoding: StringEncoding::from_raw(row.encoding).ok_or(DAMAGED)?,
+        })
+    }
+
+    fn import(&self, number: usize, row: &ComponentImportRow) -> Result<Import, Malformed> {
+        let names = self.meta.imports.get(number).ok_or(DAMAGED)?;
+        let (interface, name) = self.names(names.module, names.name)?;
+        let (core, _) = self.core_type(self.core.imports.get(number).ok_or(DAMAGED)?.ty)?;
+        let wrong = Malformed("a core import of a component is of a wrong type");
+        let kind = if row.kind == ComponentImportKind::Func as u32 {
+            let func = self.func(row.item)?;
+            let (in_memory, results) = flat_results(self.types, func);
+            let params = flat_params(self.types, func).1 + usize::from(in_memory);
+            let results = if in_memory { 0 } else { results };
+            if !numbers(&core) || (core.params.len(), core.results.len()) != (params, results) {
+                return Err(wrong);
+            }
+            ImportKind::Func(func, self.canon(row.canon, 0)?)
+        } else if row.kind == ComponentImportKind::Drop as u32 {
+            if row.item as usize >= self.meta.resources.len() || !is_drop(&core) {
+                return Err(wrong);
+            }
+            ImportKind::Drop(row.item)
+        } else {
+            return Err(DAMAGED);
+        };
+        Ok(Import { interface, name, kind })
+    }
+
+    fn export(&self, row: &ComponentExportRow) -> Result<Export, Malformed> {
+        let (interface, name) = self.names(row.interface, row.name)?;
+        let func = self.func(row.func)?;
+        if row.import != NONE {
+            let known = self.meta.host_funcs.get(row.import as usize).is_some_and(|import| import.func == func);
+            let target = known.then_some(Target::Import(row.import)).ok_or(DAMAGED)?;
+            return Ok(Export { interface, name, func, target });
+        }
+        let (_, params) = flat_params(self.types, func);
+        let (_, results) = flat_results(self.types, func);
+        let code = self.code(row.ty, row.text_offset, |ty| {
+            (ty.params.len(), ty.results.len()) == (params, results) && numbers(ty)
+        })?;
+        Ok(Export { interface, name, func, target: Target::Lifted(code, self.canon(row.canon, results)?) })
+    }
+
+    fn resource(&self, row: &ResourceRow) -> Result<Option<Resource>, Malformed> {
+        if row.instance == NONE {
+            return Ok(None);
+        }
+        Ok(Some(Resource { destructor: self.optional_code(row.destructor_ty, row.destructor, is_drop)? }))
+    }
+}
+
+/// Whether all values are numbers of one cell each.
+fn numbers(ty: &CoreType) -> bool {
+    let number = |ty: &ValType| matches!(ty, ValType::I32 | ValType::I64 | ValType::F32 | ValType::F64);
+    ty.params.iter().chain(&ty.results).all(number)
+}
+
+fn is_drop(ty: &CoreType) -> bool {
+    *ty.params == [ValType::I32] && ty.results.is_empty()
 }

@@ -56,11 +56,17 @@ pub(crate) struct Layout {
     pub(crate) flat: u32,
 }
 
+impl Layout {
+    const NOTHING: Layout = Layout { size: 0, align: 1, flat: 0 };
+}
+
 /// A function type.
 #[derive(Debug)]
 struct Func {
     params: Range<usize>,
     result: Option<TypeRef>,
+    /// Of the parameters as a tuple, and of the result.
+    layout: (Layout, Layout),
 }
 
 /// A resource.
@@ -105,8 +111,13 @@ impl Types {
         self.funcs.len()
     }
 
+    /// Layouts of the parameters of function type `func`, as a tuple, and of its result.
+    pub(crate) fn func_layout(&self, func: u32) -> (Layout, Layout) {
+        self.funcs.get(func as usize).map_or((Layout::NOTHING, Layout::NOTHING), |func| func.layout)
+    }
+
     fn layout(&self, ty: TypeRef) -> Layout {
-        layout(&self.defs, ty).unwrap_or(Layout { size: 0, align: 1, flat: 0 })
+        layout(&self.defs, ty).unwrap_or(Layout::NOTHING)
     }
 }
 
@@ -162,7 +173,11 @@ impl Decoder<'_> {
         if self.members[params.clone()].iter().any(|(_, ty)| ty.is_none()) || result.is_some_and(|ty| !self.known(ty)) {
             return Err(DAMAGED);
         }
-        Ok(Func { params, result })
+        let layout = |ty| layout(&self.defs, ty);
+        let parts: Option<Vec<Layout>> = self.members[params.clone()].iter().map(|(_, ty)| layout((*ty)?)).collect();
+        let parts = parts.and_then(|parts| record(&parts)).zip(result.map_or(Some(Layout::NOTHING), layout));
+        let layout = parts.ok_or(Malformed("the parameters of a function are too large"))?;
+        Ok(Func { params, result, layout })
     }
 
     fn members(&mut self, span: Span) -> Result<Range<usize>, Malformed> {
