@@ -53,6 +53,11 @@ pub struct Options<'a> {
     pub verify: bool,
     /// What to produce.
     pub emit: Emit,
+    /// Modules and components, binary or text, for those that a component's root imports: the import's name (for one of
+    /// an imported instance `instance#name`), and the bytes.
+    pub links: Vec<(String, Vec<u8>)>,
+    /// A component's interface as WIT text, kept in the artifact.
+    pub wit: Option<String>,
     /// Whom to tell about progress.
     pub progress: Option<&'a dyn Progress>,
 }
@@ -68,6 +73,8 @@ impl Default for Options<'_> {
             stack_size: 1 << 20,
             verify: cfg!(debug_assertions),
             emit: Emit::default(),
+            links: Vec::new(),
+            wit: None,
             progress: None,
         }
     }
