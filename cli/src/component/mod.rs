@@ -4,7 +4,9 @@
 //! components that its imports are bound to ([`link`]), and its interface as WIT text ([`wit`]).
 
 mod link;
+mod parse;
 mod plug;
+mod show;
 mod wit;
 
 use std::borrow::Cow;
@@ -17,6 +19,8 @@ use crate::error::Error;
 use crate::input;
 use link::Link;
 
+pub(crate) use parse::parse;
+pub(crate) use show::Shown;
 pub(crate) use wit::wit_text;
 
 /// What a component is composed of.
