@@ -41,7 +41,9 @@ impl<'t> Parser<'t> {
 
     fn expected(&self, what: impl std::fmt::Display) -> String {
         match self.rest().chars().next() {
-            Some(found) => format!("expected {what} at `{found}`, character {}", self.text[..self.at].chars().count() + 1),
+            Some(found) => {
+                format!("expected {what} at `{found}`, character {}", self.text[..self.at].chars().count() + 1)
+            }
             None => format!("expected {what} at the end"),
         }
     }
@@ -227,7 +229,9 @@ impl<'t> Parser<'t> {
                 let name = parser.name()?;
                 parser.known(members, &name)?;
                 parser.expect(':')?;
-                if let Some((index, ty)) = members.position(&name).and_then(|index| Some((index, members.get(index)?.1?))) {
+                if let Some((index, ty)) =
+                    members.position(&name).and_then(|index| Some((index, members.get(index)?.1?)))
+                {
                     if found[index].is_some() {
                         return Err(format!("the field `{name}` is given twice"));
                     }

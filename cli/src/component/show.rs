@@ -27,7 +27,9 @@ impl Display for Shown<'_> {
             Val::String(value) => quoted(f, '"', value.chars()),
             Val::List(values) => list(f, '[', values, |f, value| Shown(value).fmt(f), ']'),
             Val::Tuple(values) => list(f, '(', values, |f, value| Shown(value).fmt(f), ')'),
-            Val::Map(pairs) => list(f, '{', pairs, |f, (key, value)| write!(f, "{}: {}", Shown(key), Shown(value)), '}'),
+            Val::Map(pairs) => {
+                list(f, '{', pairs, |f, (key, value)| write!(f, "{}: {}", Shown(key), Shown(value)), '}')
+            }
             Val::Record(fields) => {
                 list(f, '{', fields, |f, (field, value)| write!(f, "{}: {}", name(field), Shown(value)), '}')
             }
@@ -39,7 +41,9 @@ impl Display for Shown<'_> {
             Val::Result(Ok(payload)) => with_payload(f, "ok", payload.as_deref()),
             Val::Result(Err(payload)) => with_payload(f, "err", payload.as_deref()),
             // Nothing that could be read again.
-            Val::Resource(resource) => f.write_str(if resource.is_owned() { "<resource>" } else { "<borrowed resource>" }),
+            Val::Resource(resource) => {
+                f.write_str(if resource.is_owned() { "<resource>" } else { "<borrowed resource>" })
+            }
         }
     }
 }
@@ -70,7 +74,8 @@ fn with_payload(f: &mut Formatter<'_>, case: &str, payload: Option<&Val>) -> fmt
 
 /// A name, kept apart from words of the syntax.
 fn name(name: &str) -> String {
-    let percent = if matches!(name, "true" | "false" | "some" | "none" | "ok" | "err" | "inf" | "nan") { "%" } else { "" };
+    let percent =
+        if matches!(name, "true" | "false" | "some" | "none" | "ok" | "err" | "inf" | "nan") { "%" } else { "" };
     format!("{percent}{name}")
 }
 

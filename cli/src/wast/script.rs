@@ -81,9 +81,18 @@ pub(super) enum Kind<'a> {
 #[derive(Debug)]
 #[allow(missing_docs, reason = "as in `Kind`")]
 pub(super) enum ComponentKind<'a> {
-    Module { name: Option<&'a str>, module: ModuleIndex },
-    Definition { name: Option<&'a str>, module: ModuleIndex },
-    Instance { name: Option<&'a str>, definition: Option<&'a str> },
+    Module {
+        name: Option<&'a str>,
+        module: ModuleIndex,
+    },
+    Definition {
+        name: Option<&'a str>,
+        module: ModuleIndex,
+    },
+    Instance {
+        name: Option<&'a str>,
+        definition: Option<&'a str>,
+    },
     Run(ComponentAction<'a>),
     Return(ComponentAction<'a>, Vec<WastVal<'a>>),
     Trap(ComponentAction<'a>, &'a str),
@@ -309,7 +318,8 @@ enum Either<'a> {
 }
 
 /// Values of modules where those of a component are due, or the other way round.
-const MIXED: Kind<'_> = Kind::Component(ComponentKind::Unsupported("values of components given to modules or the reverse"));
+const MIXED: Kind<'_> =
+    Kind::Component(ComponentKind::Unsupported("values of components given to modules or the reverse"));
 
 fn either<'a>(component: bool, of_component: ComponentKind<'a>, of_module: Kind<'a>) -> Kind<'a> {
     if component { Kind::Component(of_component) } else { of_module }

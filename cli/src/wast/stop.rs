@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use precast_loader::{BindError, CallError, InstantiateError, Trap, TrapCode, component};
+use precast_loader::{BindError, CallError, InstantiateError, Trap, TrapCode};
 
 /// What came of a directive.
 #[derive(Clone, Debug, PartialEq, Eq)]

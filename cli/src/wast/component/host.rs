@@ -1,7 +1,7 @@
 //! What scripts import without defining it: two functions, and the instance `host`.
 
-use precast_loader::HostError;
-use precast_loader::component::{Caller, Linker, Resource};
+use precast_loader::{Caller, HostError};
+use precast_loader::component::{Linker, Resource};
 
 use super::linking::{Definition, Definitions, Identity};
 
@@ -101,9 +101,8 @@ fn same<X>(resource: &Resource<X>, representation: u32) -> Result<(), HostError>
 
 /// The same as the runner's check of imports knows it.
 pub(super) fn definitions() -> Definitions {
-    let functions = |names: &[&str]| -> Definitions {
-        names.iter().map(|name| (name.to_string(), Definition::Func)).collect()
-    };
+    let functions =
+        |names: &[&str]| -> Definitions { names.iter().map(|name| (name.to_string(), Definition::Func)).collect() };
     let mut host = functions(&[
         "return-three",
         "[constructor]resource1",

@@ -178,7 +178,10 @@ mod tests {
             (r#"(import "f" (instance))"#, "`f`: expected instance found function"),
             (r#"(import "x" (core module))"#, "`x`: was not found"),
             (r#"(import "x" (instance (export "f" (func))))"#, "`x`: `f`: was not found"),
-            (r#"(import "host" (instance (export "f" (type (sub resource)))))"#, "`host`: `f`: expected resource found function"),
+            (
+                r#"(import "host" (instance (export "f" (type (sub resource)))))"#,
+                "`host`: `f`: expected resource found function",
+            ),
             (
                 r#"(import "host" (instance (export "r1" (type $r (sub resource))) (export "r2" (type (eq $r)))))"#,
                 "`host`: `r2`: mismatched resource types",
@@ -191,8 +194,10 @@ mod tests {
     #[test]
     fn each_instance_has_its_own_resources() {
         let shape = Shape::new(
-            &wat::parse_str(r#"(component (type $r (resource (rep i32))) (export "r" (type $r)) (export "s" (type $r)))"#)
-                .unwrap(),
+            &wat::parse_str(
+                r#"(component (type $r (resource (rep i32))) (export "r" (type $r)) (export "s" (type $r)))"#,
+            )
+            .unwrap(),
         )
         .unwrap();
         let mut next = 10;

@@ -91,7 +91,12 @@ impl<'env> Components<'env> {
         }
     }
 
-    fn module(&mut self, name: Option<&'env str>, module: ModuleIndex, artifacts: &mut Artifacts) -> Result<(), String> {
+    fn module(
+        &mut self,
+        name: Option<&'env str>,
+        module: ModuleIndex,
+        artifacts: &mut Artifacts,
+    ) -> Result<(), String> {
         let made = self.instantiate(module, artifacts).map_err(|stop| stop.to_string());
         let place = made.map(|(instance, exports)| {
             // Also what it was before: the name stands for this one from here on.

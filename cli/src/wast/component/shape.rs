@@ -173,7 +173,11 @@ mod tests {
     #[test]
     fn a_function_that_goes_through_is_seen() {
         assert!(shape(r#"(component (import "f" (func $f)) (export "f" (func $f)))"#).unwrap().reexports);
-        assert!(shape(r#"(component (import "f" (func $f)) (export $g "g" (func $f)) (export "h" (func $g)))"#).unwrap().reexports);
+        assert!(
+            shape(r#"(component (import "f" (func $f)) (export $g "g" (func $f)) (export "h" (func $g)))"#)
+                .unwrap()
+                .reexports
+        );
     }
 
     #[test]

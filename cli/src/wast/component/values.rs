@@ -45,10 +45,13 @@ pub(super) fn argument(argument: &WastVal<'_>) -> Val {
 /// What was expected and what came, if they differ.
 pub(super) fn check(expected: &[WastVal<'_>], got: Option<&Val>) -> Result<(), String> {
     let expected: Vec<_> = expected.iter().map(argument).collect();
-    if expected.len() == usize::from(got.is_some()) && expected.iter().zip(got).all(|(expected, got)| same(expected, got)) {
+    if expected.len() == usize::from(got.is_some())
+        && expected.iter().zip(got).all(|(expected, got)| same(expected, got))
+    {
         return Ok(());
     }
-    let shown = |value: Option<&Val>| value.map_or("nothing".into(), |value| format!("{} ({})", Shown(value), kind(value)));
+    let shown =
+        |value: Option<&Val>| value.map_or("nothing".into(), |value| format!("{} ({})", Shown(value), kind(value)));
     Err(format!("expected {}, got {}", shown(expected.first()), shown(got)))
 }
 
