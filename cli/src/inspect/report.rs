@@ -289,6 +289,7 @@ fn biggest_functions(meta: &Meta<'_>, count: usize) -> Vec<Function> {
             Some(FunctionKind::EntryThunk) => "entry thunk",
             Some(FunctionKind::Init) => "initialiser",
             Some(FunctionKind::Helper) => "helper",
+            Some(FunctionKind::Glue) => "glue",
             None => "?",
         },
         index: row.index,

@@ -1,7 +1,7 @@
 //! What scripts import without defining it: two functions, and the instance `host`.
 
-use precast_loader::{Caller, HostError};
 use precast_loader::component::{Linker, Resource};
+use precast_loader::{Caller, HostError};
 
 use super::linking::{Definition, Definitions, Identity};
 
