@@ -12,7 +12,7 @@ use precast_loader::{Extern, InstanceId, Linker, Store, Val};
 use super::artifacts::Artifacts;
 use super::compile::{Built, Compiled};
 use super::component::Components;
-use super::script::{Action, Directive, Kind, ModuleIndex};
+use super::script::{Action, ComponentKind, Directive, Kind, ModuleIndex};
 use super::stop::{Outcome, Stop, expect, expect_trap};
 use super::{spectest, values};
 
@@ -66,6 +66,7 @@ impl<'scope, 'env> Replay<'scope, 'env> {
     /// Runs a directive.
     pub(super) fn step(&mut self, directive: &'env Directive<'env>) -> Outcome {
         let result = match &directive.kind {
+            Kind::Component(ComponentKind::Unsupported) => return Outcome::Skipped,
             Kind::Component(kind) => self.components.step(kind, &mut self.artifacts),
             Kind::Module { name, module } => self.module(*name, *module),
             Kind::Definition { name, module } => self.define(*name, *module),

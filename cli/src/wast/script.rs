@@ -97,8 +97,8 @@ pub(super) enum ComponentKind<'a> {
     Return(ComponentAction<'a>, Vec<WastVal<'a>>),
     Trap(ComponentAction<'a>, &'a str),
     Unlinkable(ModuleIndex),
-    /// Something that components do not have, which is named.
-    Unsupported(&'static str),
+    /// Something that there is for modules only.
+    Unsupported,
 }
 
 /// What a directive executes of a component.
@@ -187,7 +187,7 @@ impl<'a> Splitter<'a> {
             WastDirective::Register { name: export, module, .. } => {
                 let instance = name(module);
                 let component = self.is_component(Name::Instance(instance));
-                either(component, ComponentKind::Unsupported("register"), Kind::Register { name: export, instance })
+                either(component, ComponentKind::Unsupported, Kind::Register { name: export, instance })
             }
             WastDirective::Invoke(invoke) => match self.invoke(invoke) {
                 Either::Core(action) => Kind::Run(action),
@@ -207,12 +207,12 @@ impl<'a> Splitter<'a> {
             },
             WastDirective::AssertException { exec, .. } => match self.action(exec) {
                 Either::Core(action) => Kind::Exception(action),
-                Either::Component(_) => Kind::Component(ComponentKind::Unsupported("assert_exception")),
+                Either::Component(_) => Kind::Component(ComponentKind::Unsupported),
                 Either::Neither(kind) => kind,
             },
             WastDirective::AssertSuspension { exec, message, .. } => match self.action(exec) {
                 Either::Core(action) => Kind::Suspension(action, message),
-                Either::Component(_) => Kind::Component(ComponentKind::Unsupported("assert_suspension")),
+                Either::Component(_) => Kind::Component(ComponentKind::Unsupported),
                 Either::Neither(kind) => kind,
             },
             WastDirective::AssertMalformed { module, message, .. }
@@ -254,7 +254,7 @@ impl<'a> Splitter<'a> {
             WastExecute::Get { module, global, .. } => {
                 let instance = name(module);
                 match self.is_component(Name::Instance(instance)) {
-                    true => Either::Neither(Kind::Component(ComponentKind::Unsupported("get"))),
+                    true => Either::Neither(Kind::Component(ComponentKind::Unsupported)),
                     false => Either::Core(Action::Get { instance, global }),
                 }
             }
@@ -318,8 +318,7 @@ enum Either<'a> {
 }
 
 /// Values of modules where those of a component are due, or the other way round.
-const MIXED: Kind<'_> =
-    Kind::Component(ComponentKind::Unsupported("values of components given to modules or the reverse"));
+const MIXED: Kind<'_> = Kind::Component(ComponentKind::Unsupported);
 
 fn either<'a>(component: bool, of_component: ComponentKind<'a>, of_module: Kind<'a>) -> Kind<'a> {
     if component { Kind::Component(of_component) } else { of_module }
@@ -438,7 +437,7 @@ mod tests {
         let tokens = lex(text).unwrap();
         let script = parse(text, &tokens).unwrap();
         let found = script.directives.iter().map(|directive| match directive.kind {
-            Kind::Component(ComponentKind::Unsupported(_)) => 2,
+            Kind::Component(ComponentKind::Unsupported) => 2,
             Kind::Component(_) => 1,
             _ => 0,
         });

@@ -87,7 +87,7 @@ impl<'env> Components<'env> {
                 Ok(_) => Err("expected an error of linking, but it has an instance".into()),
                 Err(other) => expect(Err::<(), _>(other), "an error of linking"),
             },
-            ComponentKind::Unsupported(what) => Err(format!("unsupported of a component: {what}")),
+            ComponentKind::Unsupported => Err("only modules have that".into()),
         }
     }
 
