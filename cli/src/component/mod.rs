@@ -37,7 +37,7 @@ pub(crate) struct ComposeArgs {
 
     /// Bind a module or component that the component imports
     ///
-    /// NAME is the import's, or INSTANCE#NAME if an imported instance exports it. May be given several times.
+    /// NAME is the import's, or INSTANCE/NAME if an imported instance exports it. May be given several times.
     #[arg(long, value_name = "NAME=FILE", value_parser = link::parse)]
     link: Vec<Link>,
 }
