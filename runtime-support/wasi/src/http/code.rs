@@ -9,6 +9,8 @@ pub enum ErrorCode {
     DestinationNotFound,
     DestinationUnavailable,
     ConnectionRefused,
+    DestinationIpUnroutable,
+    TlsAlertReceived(TlsAlertReceivedPayload),
     ConnectionTerminated,
     ConnectionTimeout,
     ConnectionReadTimeout,
@@ -36,3 +38,9 @@ pub struct DnsErrorPayload {
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{0:?}")]
 pub struct Failure(pub ErrorCode);
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)]
+pub struct TlsAlertReceivedPayload {
+    pub alert_id: Option<u8>,
+    pub alert_message: Option<String>,
+}

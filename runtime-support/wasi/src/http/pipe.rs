@@ -13,7 +13,7 @@ use bytes::{Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
-use super::ErrorCode;
+use super::{ErrorCode, Failure};
 
 /// Bytes that may lie between guest and connection.
 pub(crate) const CAPACITY: usize = 64 << 10;
@@ -233,9 +233,9 @@ impl PipeBody {
 
 impl Body for PipeBody {
     type Data = Bytes;
-    type Error = ErrorCode;
+    type Error = Failure;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, ErrorCode>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
         let shared = self.shared.clone();
         let mut shared = lock(&shared);
         if let Some(bytes) = shared.pop() {
@@ -248,7 +248,7 @@ impl Body for PipeBody {
                 Poll::Pending
             }
             End::Finished(trailers) => Poll::Ready(trailers.take().map(|trailers| Ok(Frame::trailers(trailers)))),
-            End::Failed(code) => Poll::Ready(code.take().map(Err)),
+            End::Failed(code) => Poll::Ready(code.take().map(|code| Err(Failure(code)))),
         }
     }
 
@@ -332,7 +332,7 @@ mod tests {
         let error = ErrorCode::HttpResponseBodySize(Some(4));
         assert_eq!(writer.write(Bytes::from_static(b"cd")), Err(WriteError::Failed(error.clone())));
         assert_eq!(data(&mut body), "ab");
-        assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(code))) if code == error));
+        assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(Failure(code)))) if code == error));
 
         let (mut writer, _body) = pipe(Message::Request, Some(3));
         writer.write(Bytes::from_static(b"ab")).unwrap();
@@ -353,7 +353,7 @@ mod tests {
     fn who_drops_an_end_is_noticed() {
         let (writer, mut body) = pipe(Message::Response, None);
         drop(writer);
-        assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(ErrorCode::HttpResponseIncomplete)))));
+        assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(Failure(ErrorCode::HttpResponseIncomplete))))));
         let (mut writer, body) = pipe(Message::Response, None);
         drop(body);
         assert_eq!(writer.write(Bytes::from_static(b"a")), Err(WriteError::Closed));
