@@ -24,6 +24,7 @@ mod grants;
 pub mod http;
 mod net;
 pub mod preview1;
+pub mod preview2;
 mod stdio;
 
 pub use context::{BuildError, WasiCtx, WasiCtxBuilder};
