@@ -4,7 +4,6 @@
 //! than the guest reads has to wait. What goes out: bytes, then trailers, or an error. The guest's body, its stream and
 //! its future trailers share one [`BodyReader`].
 
-use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -19,9 +18,10 @@ use hyper::body::Incoming;
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
-use super::ErrorCode;
 use super::fields::without_forbidden;
 use super::pipe::Message;
+use super::{ErrorCode, Failure};
+use crate::preview2::io::{InputStream, Ready, StreamError};
 
 /// Where a body comes from.
 pub struct IncomingBody {
@@ -75,13 +75,6 @@ enum State {
     Failed(ErrorCode),
 }
 
-/// Why nothing more can be read.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum ReadEnd {
-    Closed,
-    Failed(ErrorCode),
-}
-
 struct Inner {
     state: State,
     /// Taken from the source and not read yet.
@@ -118,8 +111,7 @@ impl BodyReader {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// At most `max` of the bytes that are there, perhaps none.
-    pub(crate) fn read(&self, max: usize) -> Result<Bytes, ReadEnd> {
+    fn take(&self, max: usize) -> Result<Bytes, StreamError> {
         let mut inner = self.lock();
         // Nobody waits: who wants to is told by `ready`.
         let _ = inner.poll_fill(&mut Context::from_waker(Waker::noop()));
@@ -129,36 +121,40 @@ impl BodyReader {
         }
         match &inner.state {
             State::Reading(_) => Ok(Bytes::new()),
-            State::Ended(_) => Err(ReadEnd::Closed),
-            State::Failed(code) => Err(ReadEnd::Failed(code.clone())),
+            State::Ended(_) => Err(StreamError::Closed),
+            State::Failed(code) => Err(StreamError::failed(Failure(code.clone()))),
         }
     }
 
-    /// Waits until there are bytes, the end, or an error.
-    pub(crate) async fn ready(&self) {
-        poll_fn(|cx| self.lock().poll_fill(cx)).await;
-    }
-
     /// Waits for the end; what is left of the body is thrown away.
-    pub(crate) async fn ended(&self) {
-        poll_fn(|cx| {
-            let mut inner = self.lock();
-            while matches!(inner.state, State::Reading(_)) {
-                inner.buffer = Bytes::new();
-                std::task::ready!(inner.poll_fill(cx));
-            }
-            Poll::Ready(())
-        })
-        .await;
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.lock();
+        while matches!(inner.state, State::Reading(_)) {
+            inner.buffer = Bytes::new();
+            std::task::ready!(inner.poll_fill(cx));
+        }
+        Poll::Ready(())
     }
 
-    /// The trailers, once [`Self::ended`]. They are given once.
+    /// The trailers, once the body has [ended](Self::poll_ended). They are given once.
     pub(crate) fn trailers(&self) -> Option<Result<Option<HeaderMap>, ErrorCode>> {
         match &mut self.lock().state {
             State::Reading(_) => None,
             State::Ended(trailers) => Some(Ok(trailers.take())),
             State::Failed(code) => Some(Err(code.clone())),
         }
+    }
+}
+
+impl Ready for BodyReader {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.lock().poll_fill(cx)
+    }
+}
+
+impl InputStream for BodyReader {
+    fn read(&mut self, max: usize) -> Result<Bytes, StreamError> {
+        self.take(max)
     }
 }
 
@@ -240,7 +236,7 @@ pub(crate) fn connection_error(error: &hyper::Error, message: Message) -> ErrorC
     // The body of ours that failed, if that is why.
     let mut cause = std::error::Error::source(error);
     while let Some(error) = cause {
-        if let Some(code) = error.downcast_ref::<super::code::Failure>() {
+        if let Some(code) = error.downcast_ref::<Failure>() {
             return code.0.clone();
         }
         if error.is::<std::io::Error>() {
@@ -254,6 +250,8 @@ pub(crate) fn connection_error(error: &hyper::Error, message: Message) -> ErrorC
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::poll_fn;
+
     use futures_util::stream;
     use http_body::Frame;
     use http_body_util::StreamBody;
@@ -262,12 +260,21 @@ mod tests {
         IncomingBody::new(StreamBody::new(stream::iter(frames)))
     }
 
+    /// Why nothing more comes: `None` is the end.
+    fn why(read: Result<Bytes, StreamError>) -> Option<ErrorCode> {
+        match read {
+            Err(StreamError::Closed) => None,
+            Err(StreamError::Failed(error)) => Some(error.downcast_ref::<Failure>().unwrap().0.clone()),
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[test]
     fn bytes_come_in_the_pieces_that_are_wanted() {
-        let reader = BodyReader::new(frames(vec![Ok(Frame::data("abc".into()))]), Message::Request);
+        let mut reader = BodyReader::new(frames(vec![Ok(Frame::data("abc".into()))]), Message::Request);
         assert_eq!(reader.read(2).unwrap(), "ab");
         assert_eq!(reader.read(2).unwrap(), "c");
-        assert_eq!(reader.read(2), Err(ReadEnd::Closed));
+        assert_eq!(why(reader.read(2)), None);
         assert_eq!(reader.trailers(), Some(Ok(None)));
     }
 
@@ -278,16 +285,16 @@ mod tests {
         let body = frames(vec![Ok(Frame::data("abc".into())), Ok(Frame::trailers(trailers.clone()))]);
         let reader = BodyReader::new(body, Message::Request);
         assert_eq!(reader.trailers(), None);
-        reader.ended().await;
+        poll_fn(|cx| reader.poll_ended(cx)).await;
         assert_eq!(reader.trailers(), Some(Ok(Some(trailers))));
         assert_eq!(reader.trailers(), Some(Ok(None)));
     }
 
     #[test]
     fn an_error_stays() {
-        let reader = BodyReader::new(frames(vec![Err("broken".into())]), Message::Request);
+        let mut reader = BodyReader::new(frames(vec![Err("broken".into())]), Message::Request);
         let failed = ErrorCode::InternalError(Some("broken".into()));
-        assert_eq!(reader.read(1), Err(ReadEnd::Failed(failed.clone())));
+        assert_eq!(why(reader.read(1)), Some(failed.clone()));
         assert_eq!(reader.trailers(), Some(Err(failed)));
     }
 
@@ -295,8 +302,8 @@ mod tests {
     async fn a_silent_peer_is_given_up() {
         let never = StreamBody::new(stream::pending::<Result<Frame<Bytes>, String>>());
         let timeouts = ReadTimeouts { first: Some(Duration::from_millis(1)), between: None };
-        let reader = BodyReader::of_connection(IncomingBody::new(never), Message::Response, timeouts, None);
-        reader.ready().await;
-        assert_eq!(reader.read(1), Err(ReadEnd::Failed(ErrorCode::ConnectionReadTimeout)));
+        let mut reader = BodyReader::of_connection(IncomingBody::new(never), Message::Response, timeouts, None);
+        poll_fn(|cx| reader.poll_ready(cx)).await;
+        assert_eq!(why(reader.read(1)), Some(ErrorCode::ConnectionReadTimeout));
     }
 }

@@ -1,6 +1,6 @@
 //! The body of an outgoing message, on its way from the guest to the connection.
 //!
-//! What comes in: what the guest writes, through [`BodyWriter`], and how it ends. What goes out: [`PipeBody`], which
+//! What comes in: what the guest writes to a [`BodyStream`], and how its [`BodyWriter`] ends. What goes out: [`PipeBody`], which
 //! hyper takes frames from. Between them lie at most [`CAPACITY`] bytes: a guest that writes faster than the peer reads
 //! has to wait. Both ends may be polled by one task or by two.
 
@@ -14,6 +14,7 @@ use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{ErrorCode, Failure};
+use crate::preview2::io::{OutputStream, Ready, StreamError};
 
 /// Bytes that may lie between guest and connection.
 pub(crate) const CAPACITY: usize = 64 << 10;
@@ -58,9 +59,21 @@ struct Shared {
     reader: Option<Waker>,
     writer: Option<Waker>,
     reader_gone: bool,
+    message: Message,
+    length: Option<u64>,
+    written: u64,
 }
 
 impl Shared {
+    fn is_closed(&self) -> bool {
+        self.reader_gone || !matches!(self.end, End::Open)
+    }
+
+    fn end(&mut self, end: End) {
+        self.end = end;
+        self.wake_reader();
+    }
+
     fn push(&mut self, bytes: Bytes) {
         self.queued += bytes.len();
         if bytes.len() < SMALL {
@@ -103,8 +116,11 @@ pub(crate) fn pipe(message: Message, length: Option<u64>) -> (BodyWriter, PipeBo
         reader: None,
         writer: None,
         reader_gone: false,
+        message,
+        length,
+        written: 0,
     }));
-    (BodyWriter { shared: shared.clone(), message, length, written: 0 }, PipeBody { shared, length, read: 0 })
+    (BodyWriter(shared.clone()), PipeBody(shared))
 }
 
 fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
@@ -112,109 +128,107 @@ fn lock(shared: &Mutex<Shared>) -> MutexGuard<'_, Shared> {
     shared.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Why nothing more can be written.
-#[derive(Debug, PartialEq)]
-pub(crate) enum WriteError {
-    /// The connection wants no more of it.
-    Closed,
-    /// The body is not what its message said.
-    Failed(ErrorCode),
-}
-
 /// The guest's end. Dropped without [`Self::finish`], it leaves the body incomplete, and the peer is not told that it
 /// was complete.
-pub(crate) struct BodyWriter {
-    shared: Arc<Mutex<Shared>>,
-    message: Message,
-    length: Option<u64>,
-    written: u64,
-}
+pub(crate) struct BodyWriter(Arc<Mutex<Shared>>);
 
 impl BodyWriter {
-    /// How many bytes may be written now.
-    pub(crate) fn capacity(&self) -> Result<usize, WriteError> {
-        let shared = lock(&self.shared);
-        if shared.reader_gone || !matches!(shared.end, End::Open) {
-            return Err(WriteError::Closed);
-        }
-        Ok(CAPACITY.saturating_sub(shared.queued))
-    }
-
-    /// Waits until [`Self::capacity`] is an error or not zero.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut shared = lock(&self.shared);
-        if shared.reader_gone || !matches!(shared.end, End::Open) || shared.queued < CAPACITY {
-            return Poll::Ready(());
-        }
-        shared.writer = Some(cx.waker().clone());
-        Poll::Pending
-    }
-
-    /// Writes all of `bytes`, which are no more than there was room for.
-    pub(crate) fn write(&mut self, bytes: Bytes) -> Result<(), WriteError> {
-        let mut shared = lock(&self.shared);
-        if shared.reader_gone || !matches!(shared.end, End::Open) {
-            return Err(WriteError::Closed);
-        }
-        let written = self.written + bytes.len() as u64;
-        if self.length.is_some_and(|length| written > length) {
-            let code = self.message.wrong_size(written);
-            shared.end = End::Failed(Some(code.clone()));
-            shared.wake_reader();
-            return Err(WriteError::Failed(code));
-        }
-        self.written = written;
-        shared.push(bytes);
-        shared.wake_reader();
-        Ok(())
+    /// The stream that the guest writes.
+    pub(crate) fn stream(&self) -> BodyStream {
+        BodyStream(self.0.clone())
     }
 
     /// Ends the body. Fails if it is shorter than its message said.
     pub(crate) fn finish(self, trailers: Option<HeaderMap>) -> Result<(), ErrorCode> {
-        let mut shared = lock(&self.shared);
+        let mut shared = lock(&self.0);
         // A response may say how long its body would be and have none, as an answer to HEAD does.
-        let may_be_absent = self.message == Message::Response && self.written == 0;
-        let short = self.length.is_some_and(|length| self.written < length) && !may_be_absent;
+        let may_be_absent = shared.message == Message::Response && shared.written == 0;
+        let short = shared.length.is_some_and(|length| shared.written < length) && !may_be_absent;
         let failed = match &shared.end {
-            End::Failed(code) => Some(code.clone().unwrap_or_else(|| self.message.wrong_size(self.written))),
-            _ if short => Some(self.message.wrong_size(self.written)),
+            End::Failed(Some(code)) => Some(code.clone()),
+            End::Failed(None) => Some(shared.message.wrong_size(shared.written)),
+            _ if short => Some(shared.message.wrong_size(shared.written)),
             _ => None,
         };
         match failed {
             Some(code) => {
-                shared.end = End::Failed(Some(code.clone()));
-                shared.wake_reader();
+                shared.end(End::Failed(Some(code.clone())));
                 Err(code)
             }
             None => {
-                shared.end = End::Finished(trailers);
-                shared.wake_reader();
+                shared.end(End::Finished(trailers));
                 Ok(())
             }
         }
+    }
+
+    /// Ends the body as one that failed.
+    pub(crate) fn fail(&self, code: ErrorCode) {
+        lock(&self.0).end(End::Failed(Some(code)));
     }
 }
 
 impl Drop for BodyWriter {
     fn drop(&mut self) {
-        let mut shared = lock(&self.shared);
+        let mut shared = lock(&self.0);
         if matches!(shared.end, End::Open) {
-            let code = match self.message {
+            let code = match shared.message {
                 Message::Request => ErrorCode::ConnectionTerminated,
                 Message::Response => ErrorCode::HttpResponseIncomplete,
             };
-            shared.end = End::Failed(Some(code));
-            shared.wake_reader();
+            shared.end(End::Failed(Some(code)));
         }
     }
 }
 
-/// The connection's end.
-pub(crate) struct PipeBody {
-    shared: Arc<Mutex<Shared>>,
-    length: Option<u64>,
-    read: u64,
+/// The stream of a body's bytes.
+pub(crate) struct BodyStream(Arc<Mutex<Shared>>);
+
+impl Ready for BodyStream {
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut shared = lock(&self.0);
+        if shared.is_closed() || shared.queued < CAPACITY {
+            return Poll::Ready(());
+        }
+        shared.writer = Some(cx.waker().clone());
+        Poll::Pending
+    }
 }
+
+impl OutputStream for BodyStream {
+    fn check_write(&mut self) -> Result<usize, StreamError> {
+        let shared = lock(&self.0);
+        if shared.is_closed() {
+            return Err(StreamError::Closed);
+        }
+        Ok(CAPACITY.saturating_sub(shared.queued))
+    }
+
+    fn write(&mut self, bytes: Bytes) -> Result<(), StreamError> {
+        let mut shared = lock(&self.0);
+        if shared.is_closed() {
+            return Err(StreamError::Closed);
+        }
+        let written = shared.written + bytes.len() as u64;
+        if shared.length.is_some_and(|length| written > length) {
+            let code = shared.message.wrong_size(written);
+            shared.end(End::Failed(Some(code.clone())));
+            return Err(StreamError::failed(Failure(code)));
+        }
+        shared.written = written;
+        shared.push(bytes);
+        shared.wake_reader();
+        Ok(())
+    }
+
+    /// The connection takes what there is as soon as it can, so there is nothing to do.
+    fn flush(&mut self) -> Result<(), StreamError> {
+        if lock(&self.0).is_closed() { Err(StreamError::Closed) } else { Ok(()) }
+    }
+}
+
+/// The connection's end.
+pub(crate) struct PipeBody(Arc<Mutex<Shared>>);
 
 impl PipeBody {
     /// A body without bytes.
@@ -227,7 +241,7 @@ impl PipeBody {
 
     /// Whether what is there is the whole rest.
     pub(crate) fn is_complete(&self) -> bool {
-        matches!(lock(&self.shared).end, End::Finished(_))
+        matches!(lock(&self.0).end, End::Finished(_))
     }
 }
 
@@ -235,11 +249,9 @@ impl Body for PipeBody {
     type Data = Bytes;
     type Error = Failure;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
-        let shared = self.shared.clone();
-        let mut shared = lock(&shared);
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Failure>>> {
+        let mut shared = lock(&self.0);
         if let Some(bytes) = shared.pop() {
-            self.read += bytes.len() as u64;
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
         match &mut shared.end {
@@ -253,15 +265,15 @@ impl Body for PipeBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        let shared = lock(&self.shared);
+        let shared = lock(&self.0);
         shared.queued == 0 && matches!(shared.end, End::Finished(None))
     }
 
     fn size_hint(&self) -> SizeHint {
-        let shared = lock(&self.shared);
-        match (&shared.end, self.length) {
+        let shared = lock(&self.0);
+        match (&shared.end, shared.length) {
             (End::Finished(None), _) => SizeHint::with_exact(shared.queued as u64),
-            (End::Open, Some(length)) => SizeHint::with_exact(length.saturating_sub(self.read)),
+            (End::Open, Some(length)) => SizeHint::with_exact(length - shared.written + shared.queued as u64),
             _ => {
                 let mut hint = SizeHint::new();
                 hint.set_lower(shared.queued as u64);
@@ -273,7 +285,7 @@ impl Body for PipeBody {
 
 impl Drop for PipeBody {
     fn drop(&mut self) {
-        let mut shared = lock(&self.shared);
+        let mut shared = lock(&self.0);
         shared.reader_gone = true;
         if let Some(writer) = shared.writer.take() {
             writer.wake();
@@ -299,11 +311,12 @@ mod tests {
 
     #[test]
     fn bytes_and_trailers_come_out_in_order() {
-        let (mut writer, mut body) = pipe(Message::Response, None);
+        let (writer, mut body) = pipe(Message::Response, None);
         assert!(poll(&mut body).is_pending());
-        writer.write(Bytes::from_static(b"a")).unwrap();
-        writer.write(Bytes::from_static(b"b")).unwrap();
-        writer.write(Bytes::from(vec![b'c'; SMALL])).unwrap();
+        let mut stream = writer.stream();
+        stream.write(Bytes::from_static(b"a")).unwrap();
+        stream.write(Bytes::from_static(b"b")).unwrap();
+        stream.write(Bytes::from(vec![b'c'; SMALL])).unwrap();
         assert_eq!(data(&mut body), "ab");
         let trailers = HeaderMap::from_iter([(http::header::ETAG, "x".parse().unwrap())]);
         writer.finish(Some(trailers.clone())).unwrap();
@@ -315,34 +328,37 @@ mod tests {
 
     #[test]
     fn a_full_pipe_holds_the_writer_up() {
-        let (mut writer, mut body) = pipe(Message::Response, None);
-        writer.write(Bytes::from(vec![0; CAPACITY])).unwrap();
-        assert_eq!(writer.capacity(), Ok(0));
-        assert!(writer.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending());
+        let (writer, mut body) = pipe(Message::Response, None);
+        let mut stream = writer.stream();
+        stream.write(Bytes::from(vec![0; CAPACITY])).unwrap();
+        assert_eq!(stream.check_write().unwrap(), 0);
+        assert!(stream.poll_ready(&mut Context::from_waker(Waker::noop())).is_pending());
         data(&mut body);
-        assert_eq!(writer.capacity(), Ok(CAPACITY));
-        assert!(writer.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
+        assert_eq!(stream.check_write().unwrap(), CAPACITY);
+        assert!(stream.poll_ready(&mut Context::from_waker(Waker::noop())).is_ready());
     }
 
     #[test]
     fn the_length_is_enforced() {
-        let (mut writer, mut body) = pipe(Message::Response, Some(3));
+        let (writer, mut body) = pipe(Message::Response, Some(3));
         assert_eq!(body.size_hint().exact(), Some(3));
-        writer.write(Bytes::from_static(b"ab")).unwrap();
+        writer.stream().write(Bytes::from_static(b"ab")).unwrap();
         let error = ErrorCode::HttpResponseBodySize(Some(4));
-        assert_eq!(writer.write(Bytes::from_static(b"cd")), Err(WriteError::Failed(error.clone())));
+        let failed = writer.stream().write(Bytes::from_static(b"cd"));
+        let cause = |failed: &crate::preview2::io::Error| failed.downcast_ref::<Failure>().cloned();
+        assert!(matches!(failed, Err(StreamError::Failed(failed)) if cause(&failed) == Some(Failure(error.clone()))));
         assert_eq!(data(&mut body), "ab");
         assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(Failure(code)))) if code == error));
 
-        let (mut writer, _body) = pipe(Message::Request, Some(3));
-        writer.write(Bytes::from_static(b"ab")).unwrap();
+        let (writer, _body) = pipe(Message::Request, Some(3));
+        writer.stream().write(Bytes::from_static(b"ab")).unwrap();
         assert_eq!(writer.finish(None), Err(ErrorCode::HttpRequestBodySize(Some(2))));
     }
 
     #[test]
     fn a_finished_body_knows_its_size() {
-        let (mut writer, body) = pipe(Message::Response, None);
-        writer.write(Bytes::from_static(b"abc")).unwrap();
+        let (writer, body) = pipe(Message::Response, None);
+        writer.stream().write(Bytes::from_static(b"abc")).unwrap();
         writer.finish(None).unwrap();
         assert!(body.is_complete());
         assert_eq!(body.size_hint().exact(), Some(3));
@@ -354,18 +370,18 @@ mod tests {
         let (writer, mut body) = pipe(Message::Response, None);
         drop(writer);
         assert!(matches!(poll(&mut body), Poll::Ready(Some(Err(Failure(ErrorCode::HttpResponseIncomplete))))));
-        let (mut writer, body) = pipe(Message::Response, None);
+        let (writer, body) = pipe(Message::Response, None);
         drop(body);
-        assert_eq!(writer.write(Bytes::from_static(b"a")), Err(WriteError::Closed));
-        assert_eq!(writer.capacity(), Err(WriteError::Closed));
+        assert!(matches!(writer.stream().write(Bytes::from_static(b"a")), Err(StreamError::Closed)));
+        assert!(matches!(writer.stream().check_write(), Err(StreamError::Closed)));
     }
 
     #[tokio::test]
     async fn a_waiting_reader_is_woken() {
-        let (mut writer, body) = pipe(Message::Response, None);
+        let (writer, body) = pipe(Message::Response, None);
         let reader = tokio::spawn(body.collect());
         tokio::task::yield_now().await;
-        writer.write(Bytes::from_static(b"late")).unwrap();
+        writer.stream().write(Bytes::from_static(b"late")).unwrap();
         writer.finish(None).unwrap();
         assert_eq!(reader.await.unwrap().unwrap().to_bytes(), "late");
     }
