@@ -41,7 +41,7 @@ fn compile_binary(bytes: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error>
     parse::check_supported(&module)?;
     // A module is too large only if it is valid.
     let program =
-        resolve::resolve(&module, options).or_else(|limit| parse::validate_bodies(&module).and(Err(limit)))?;
+        resolve::module(&module, options).or_else(|limit| parse::validate_bodies(&module).and(Err(limit)))?;
     let isa = lower::target_isa(options)?;
     if options.emit == Emit::Clif {
         return emit::clif(&program, &*isa);

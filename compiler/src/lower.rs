@@ -15,7 +15,7 @@ use precast_targets::Arch;
 use rayon::prelude::*;
 
 use crate::error::Place;
-use crate::program::{Program, Symbol};
+use crate::program::{FuncBody, Program, Symbol};
 use crate::translate::{self, Scratch};
 use crate::{Emit, Error, OptLevel, Options};
 
@@ -122,12 +122,17 @@ pub(crate) fn translate_symbol(
     scratch: &mut Scratch,
 ) -> Result<Function, Error> {
     match symbol {
-        Symbol::Function(func) => translate::function(program, isa, func, scratch),
+        Symbol::Function(func) => match program.funcs[func].body {
+            FuncBody::Wasm(instance, index) => translate::function(program, isa, func, (instance, index), scratch),
+            FuncBody::Forward(to) => translate::forward(program, isa, func, to, scratch),
+            other => Err(Error::internal(format_args!("{other:?}"), "it is not translated yet")),
+        },
         Symbol::ImportStub(import) => translate::import_stub(program, isa, import, scratch),
         Symbol::HostThunk(import) => translate::host_thunk(program, isa, import, scratch),
         Symbol::EntryThunk(ty) => translate::entry_thunk(program, isa, ty, scratch),
         Symbol::Init => translate::init(program, isa, scratch),
-        Symbol::Helper(helper) => translate::helper(program, isa, helper, scratch),
+        Symbol::Helper(helper, group) => translate::helper(program, isa, helper, group, scratch),
+        Symbol::Glue(_) => Err(Error::internal(format_args!("{symbol:?}"), "it is not translated yet")),
         Symbol::TextStart => Err(Error::internal("translate", "the start of the text is no function")),
     }
 }

@@ -248,6 +248,7 @@ impl<'a> Module<'a> {
             }
             TypeRef::Tag(_) => return self.unsupported(proposal::EXCEPTIONS, offset),
         };
+        self.rows_of_imports[kind as usize].push(self.imports.len() as u32);
         self.imports.push(Import { module: import.module, name: import.name, kind, index: index as u32 - 1 });
     }
 

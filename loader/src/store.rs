@@ -18,6 +18,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::component;
 use crate::context::Context;
 use crate::externs::Extern;
 use crate::record::InstanceRecord;
@@ -54,6 +55,8 @@ pub struct StoreInner {
     /// Bases of the others with their indices, sorted.
     by_base: Vec<(usize, u32)>,
     pub(crate) references: References,
+    /// What belongs to component-level calls.
+    pub(crate) component: component::State,
 }
 
 impl StoreInner {
@@ -173,6 +176,7 @@ impl<T> Store<T> {
             others: Vec::new(),
             by_base: Vec::new(),
             references: References::default(),
+            component: component::State::default(),
         };
         let parts = NonNull::from(Box::leak(Box::new(Parts { inner, data })));
         let store = Store { parts, owns: PhantomData };

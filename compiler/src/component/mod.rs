@@ -2,5 +2,5 @@
 //!
 //! bytes ─parse─▶ `Component` ─execute─▶ [`linkage::Linkage`] ─▶ [`crate::program::Program`]
 
-#[expect(dead_code, reason = "about to be used")]
 pub(crate) mod linkage;
+pub(crate) mod program;

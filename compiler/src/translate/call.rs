@@ -60,10 +60,11 @@ impl FuncTranslator<'_> {
                 let (code, base) = self.import(import);
                 self.call(Callee::Address(code), base, ty, &arguments, tail)
             }
-            place => {
-                let callee = Callee::Direct(self.function_ref(place.symbol(), ty));
+            FuncPlace::Imported(import) => {
+                let callee = Callee::Direct(self.function_ref(Symbol::ImportStub(import), ty));
                 self.call(callee, self.base, ty, &arguments, tail)
             }
+            place => self.call_place(place, ty, &arguments, tail),
         };
         self.finish_call(&results, tail);
     }
@@ -298,7 +299,7 @@ impl FuncTranslator<'_> {
 
     /// The address of the host words, and a row of the table of builtins.
     pub(super) fn builtin_row(&mut self, row: i32) -> (Value, Value) {
-        let (base, distance) = (self.base, self.program.layout.base_offset.cast_signed());
+        let (base, distance) = (self.base, self.program.groups[self.group].base_offset.cast_signed());
         let words = self.ins().iadd_imm_s(base, -distance);
         let table = self.ins().load(I64, Self::constant_flags(), words, HostWords::BUILTINS);
         (words, self.ins().load(I64, Self::constant_flags(), table, row * 8))
@@ -306,7 +307,7 @@ impl FuncTranslator<'_> {
 
     /// Calls a helper.
     pub(super) fn call_helper(&mut self, helper: Helper, arguments: [Value; 3]) -> Value {
-        let function = self.function_ref(Symbol::Helper(helper), self.ty);
+        let function = self.function_ref(Symbol::Helper(helper, self.group), self.ty);
         let [first, second, third] = arguments;
         let values = [self.base, first, second, third];
         let inst = self.ins().call(function, &values);
@@ -319,7 +320,7 @@ impl FuncTranslator<'_> {
             return *function;
         }
         let signature = match symbol {
-            Symbol::Helper(_) => self.builder.import_signature(signature::helper()),
+            Symbol::Helper(..) => self.builder.import_signature(signature::helper()),
             _ => self.function_signature(ty),
         };
         let name = self.builder.func.declare_imported_user_function(symbol.to_external_name());
