@@ -21,6 +21,8 @@ mod handles;
 mod list;
 mod plan;
 mod resource;
+#[doc(hidden)]
+pub mod round_trip;
 mod scalar;
 mod table;
 mod text;

@@ -36,7 +36,9 @@ pub(crate) fn bindings(options: &Options) -> syn::Result<TokenStream> {
     }
     let rebuilt_with = source.files.iter().map(|path| {
         let path = path.to_string_lossy();
-        quote!(const _: &[u8] = ::core::include_bytes!(#path);)
+        quote!(
+            const _: &[u8] = ::core::include_bytes!(#path);
+        )
     });
     Ok(quote!(#world #(#rebuilt_with)*))
 }

@@ -27,7 +27,7 @@ pub(crate) struct Hosted<'a> {
 /// Traits, and what adds them to a linker.
 pub(crate) struct HostedItems {
     pub(crate) traits: TokenStream,
-    /// Statements over `linker: &mut Linker<T>`, `get` and `U: Host`.
+    /// Statements over `linker: &mut Linker<T>`, `get` and `U: Host + 'static`.
     pub(crate) additions: TokenStream,
 }
 
@@ -64,7 +64,7 @@ impl Generator<'_> {
             #types
             #traits
             /// Adds the interface to a linker; `get` finds who implements it in the data of a store.
-            pub fn add_to_linker<T: 'static, U: Host>(
+            pub fn add_to_linker<T: 'static, U: Host + 'static>(
                 linker: &mut ::precast_loader::component::Linker<T>,
                 get: impl ::core::ops::Fn(&mut T) -> &mut U
                     + ::core::marker::Send + ::core::marker::Sync + ::core::marker::Copy + 'static,
@@ -139,23 +139,24 @@ impl Generator<'_> {
             let signature = self.signature(hosted, function)?;
             let Signature { name, params, types, result, asynchronous } = &signature;
             let docs = docs(&function.docs);
-            let result = quote!(::core::result::Result<#result, ::precast_loader::HostError>);
+            let output = quote!(::core::result::Result<#result, ::precast_loader::HostError>);
             let returned = if *asynchronous {
-                quote!(impl ::core::future::Future<Output = #result> + ::core::marker::Send)
+                quote!(impl ::core::future::Future<Output = #output> + ::core::marker::Send)
             } else {
-                result.clone()
+                output
             };
             methods.push(quote!(#docs fn #name(&mut self #(, #params: #types)*) -> #returned;));
             let (interface, wit) = (hosted.interface, &function.name);
             let numbered: Vec<Ident> = (0..params.len()).map(|at| format_ident!("p{at}")).collect();
             let call = quote!(<U as #host>::#name(get(caller.data_mut()) #(, #numbered)*));
+            let typed = quote!(::<(#(#types,)*), #result>);
             let (add, call) = if *asynchronous {
                 (quote!(func_async), quote!(::std::boxed::Box::pin(#call)))
             } else {
                 (quote!(func), call)
             };
             additions.push(quote!(
-                linker.#add(#interface, #wit, move |caller, (#(#numbered,)*): (#(#types,)*)| #call);
+                linker.#add #typed(#interface, #wit, move |caller, (#(#numbered,)*)| #call);
             ));
         }
         Ok(quote!(#(#methods)*))

@@ -57,9 +57,7 @@ fn flat(resolve: &Resolve, ty: &Type) -> usize {
             FlagsRepr::U32(words) => words.max(1),
             _ => 1,
         },
-        TypeDefKind::Variant(variant) => {
-            1 + variant.cases.iter().map(|case| optional(&case.ty)).max().unwrap_or(0)
-        }
+        TypeDefKind::Variant(variant) => 1 + variant.cases.iter().map(|case| optional(&case.ty)).max().unwrap_or(0),
         TypeDefKind::Option(ty) => 1 + of(ty),
         TypeDefKind::Result(result) => 1 + optional(&result.ok).max(optional(&result.err)),
         TypeDefKind::List(_) | TypeDefKind::Map(..) => 2,

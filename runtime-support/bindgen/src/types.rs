@@ -70,7 +70,10 @@ impl Generator<'_> {
                 quote!((#(#types,)*))
             }
             TypeDefKind::Type(ty) => self.ty(ty, scope, at)?,
-            TypeDefKind::Map(..) => return Err(self.error(at, "maps are not supported")),
+            TypeDefKind::Map(key, value) => {
+                let (key, value) = (self.ty(key, scope, at)?, self.ty(value, scope, at)?);
+                quote!(::std::collections::BTreeMap<#key, #value>)
+            }
             kind => return Err(self.error(at, &format!("a {} is not supported here", kind.as_str()))),
         })
     }
@@ -127,12 +130,14 @@ impl Generator<'_> {
         let check = (reused && !is_resource).then(|| {
             let layout = self.layouts.of(self.resolve, &Type::Id(of));
             let (size, align, flat) = (layout.size, layout.align, layout.flat);
-            quote!(const _: () = ::core::assert!(
-                <#path as ::precast_loader::component::ComponentType>::SIZE == #size
-                    && <#path as ::precast_loader::component::ComponentType>::ALIGN == #align
-                    && <#path as ::precast_loader::component::ComponentType>::FLAT == #flat,
-                "the type that `with` reuses is laid out in another way than the WIT says"
-            );)
+            quote!(
+                const _: () = ::core::assert!(
+                    <#path as ::precast_loader::component::ComponentType>::SIZE == #size
+                        && <#path as ::precast_loader::component::ComponentType>::ALIGN == #align
+                        && <#path as ::precast_loader::component::ComponentType>::FLAT == #flat,
+                    "the type that `with` reuses is laid out in another way than the WIT says"
+                );
+            )
         });
         Ok(quote!(#docs pub type #name = #path; #check))
     }

@@ -142,11 +142,10 @@ fn functions<'a>(items: impl Iterator<Item = &'a WorldItem>) -> impl Iterator<It
 
 /// The associated function of the world's struct that adds everything.
 fn add_to_linker(bounds: &[TokenStream], own: &TokenStream, interfaces: &[TokenStream]) -> TokenStream {
-    let bounds = (!bounds.is_empty()).then(|| quote!(: #(#bounds)+*));
     quote!(
         /// Adds all that the world imports to a linker, but for interfaces that were reused: `get` finds who implements
         /// it in the data of a store.
-        pub fn add_to_linker<T: 'static, U #bounds>(
+        pub fn add_to_linker<T: 'static, U: #(#bounds +)* 'static>(
             linker: &mut ::precast_loader::component::Linker<T>,
             get: impl ::core::ops::Fn(&mut T) -> &mut U
                 + ::core::marker::Send + ::core::marker::Sync + ::core::marker::Copy + 'static,

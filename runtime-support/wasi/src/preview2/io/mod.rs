@@ -9,7 +9,9 @@
 
 mod error;
 mod fd;
+mod host;
 mod pipe;
+mod pollable;
 
 use std::task::{Context, Poll};
 
@@ -17,8 +19,10 @@ use bytes::Bytes;
 use precast_loader::HostError;
 
 pub use error::Error;
-pub(crate) use fd::HostFd;
+pub(crate) use fd::{HostFd, unless_blocked};
+pub use host::TooMuch;
 pub use pipe::{EmptyInput, MemoryInput, MemoryOutput};
+pub use pollable::{Pollable, PollsNothing};
 
 /// Most bytes that one read gives or one write takes, whatever the guest asks for.
 pub const MOST_BYTES: usize = 1 << 20;

@@ -35,7 +35,7 @@ fn a_write_needs_a_permit() {
 #[tokio::test]
 async fn a_descriptor_is_waited_for() {
     let (reader, mut writer) = std::io::pipe().unwrap();
-    let mut fd = HostFd::new(reader);
+    let fd = HostFd::new(reader);
     let late = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(30));
         writer.write_all(b"x").unwrap();
@@ -54,7 +54,7 @@ async fn a_descriptor_is_waited_for() {
 
 #[tokio::test]
 async fn a_file_is_always_ready() {
-    let mut fd = HostFd::new(tempfile::tempfile().unwrap());
+    let fd = HostFd::new(tempfile::tempfile().unwrap());
     poll_fn(|cx| fd.poll_readable(cx)).await;
     poll_fn(|cx| fd.poll_writable(cx)).await;
 }
