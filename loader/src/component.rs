@@ -16,8 +16,12 @@ pub mod abi;
 mod compound;
 mod context;
 mod fault;
+mod func;
 mod guest;
 mod handles;
+mod import;
+mod instance;
+mod linker;
 mod list;
 mod plan;
 mod resource;
@@ -29,14 +33,28 @@ mod text;
 mod types;
 mod val;
 mod value;
+mod version;
+
+use crate::store::StoreId;
 
 /// What a store has if its instance is a component.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct State {
     pub(crate) held: resource::Held,
 }
 
+impl State {
+    pub(crate) fn new(store: StoreId) -> Self {
+        State { held: resource::Held::new(store) }
+    }
+}
+
+pub use crate::host::Caller;
 pub use context::{LiftContext, LowerContext};
+pub use func::{Func, TypedFunc};
+pub use import::HostFuture;
+pub use instance::{Bound, Instance};
+pub use linker::Linker;
 pub use precast_abi::component::{Primitive, StringEncoding};
 pub use resource::{Resource, ResourceAny};
 pub use table::{ResourceTable, ResourceTableError};

@@ -51,7 +51,6 @@ pub(crate) struct Context {
     /// Entries under way, on whatever thread, with one that is suspended.
     pub(crate) entries: u32,
     /// Whether guest code was abandoned in the middle of an outermost entry, so that what it works on may be anything.
-    #[allow(dead_code, reason = "calls of core functions do not mind")]
     pub(crate) poisoned: bool,
 }
 

@@ -78,6 +78,19 @@ impl StoreInner {
         }
     }
 
+    /// Instance 0, which there has to be.
+    ///
+    /// # Safety
+    /// `store` is alive and has an instance.
+    #[inline]
+    pub(crate) unsafe fn first(store: *mut StoreInner) -> *mut InstanceRecord {
+        // SAFETY: as the caller says; no reference to the record is made.
+        unsafe {
+            debug_assert!((*store).len > 0);
+            (&raw mut (*store).root).cast()
+        }
+    }
+
     /// The instance whose base is `base`.
     ///
     /// # Safety
@@ -168,15 +181,16 @@ unsafe impl<T: Send> Send for Store<T> {}
 impl<T> Store<T> {
     /// A store without instances.
     pub fn new(data: T) -> Self {
+        let id = StoreId::next();
         let inner = StoreInner {
-            id: StoreId::next(),
+            id,
             context: Context::new(),
             len: 0,
             root: MaybeUninit::uninit(),
             others: Vec::new(),
             by_base: Vec::new(),
             references: References::default(),
-            component: component::State::default(),
+            component: component::State::new(id),
         };
         let parts = NonNull::from(Box::leak(Box::new(Parts { inner, data })));
         let store = Store { parts, owns: PhantomData };

@@ -87,6 +87,11 @@ impl ResourceAny {
         }
     }
 
+    /// Whether it is of a resource of the host's.
+    pub(crate) fn is_host(&self) -> bool {
+        matches!(self.given, Given::Host { .. })
+    }
+
     pub(crate) fn given(&self) -> &Given {
         &self.given
     }
@@ -125,7 +130,7 @@ fn given<X: 'static>(resource: &Resource<X>) -> Given {
 /// The guests' resources that a store's host has.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
-    pub(crate) store: Option<StoreId>,
+    store: Option<StoreId>,
     entries: Vec<Entry>,
     free: Vec<u32>,
 }
@@ -141,6 +146,11 @@ struct Entry {
 }
 
 impl Held {
+    /// Of the store `store`.
+    pub(crate) fn new(store: StoreId) -> Self {
+        Held { store: Some(store), ..Held::default() }
+    }
+
     fn keep(&mut self, row: u32, representation: u32, owned: bool) -> Given {
         let place = self.free.pop().unwrap_or_else(|| {
             self.entries.push(Entry { generation: 0, used: false, row: 0, representation: 0, owned: false });

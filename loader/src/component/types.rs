@@ -495,8 +495,21 @@ impl FuncType {
         FuncType { types, hosts, func }
     }
 
+    /// All function types of an artifact, of which nothing is bound.
+    pub(crate) fn all(meta: &Meta<'_>) -> Result<Vec<FuncType>, Malformed> {
+        let types = Arc::new(Types::new(meta)?);
+        let hosts: Arc<[Option<TypeId>]> = Arc::new([]);
+        let of = |func| FuncType { types: Arc::clone(&types), hosts: Arc::clone(&hosts), func };
+        Ok((0..types.funcs.len() as u32).map(of).collect())
+    }
+
     fn def(&self) -> &Func {
         &self.types.funcs[self.func as usize]
+    }
+
+    /// Of the parameters as a tuple, and of the result.
+    pub(crate) fn layout(&self) -> (Layout, Layout) {
+        self.def().layout
     }
 
     /// Names and types of the parameters.

@@ -5,13 +5,13 @@
 
 use std::fmt::{Display, Formatter};
 
-use precast_abi::component::Primitive;
+use precast_abi::component::{MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, Primitive};
 
 use super::abi;
 use super::context::{LiftContext, LowerContext};
 use super::guest::ResourceUse;
 use super::resource::ResourceAny;
-use super::types::{Kind, Members, Type};
+use super::types::{FuncType, Kind, Members, Type};
 use super::value::{FlatReader, FlatWriter, Lift, Lower};
 use crate::HostError;
 
@@ -505,4 +505,77 @@ impl Display for Val {
             Val::Resource(resource) => write!(f, "{resource:?}"),
         }
     }
+}
+
+/// Number of core values of a function's parameters.
+pub(crate) fn param_cells(ty: &FuncType) -> usize {
+    let layout = ty.layout().0;
+    if layout.flat as usize > MAX_FLAT_PARAMS { 1 } else { layout.flat as usize }
+}
+
+/// Lifts parameters from cells.
+pub(crate) fn lift_params(ty: &FuncType, cx: &mut LiftContext<'_>, cells: &[u64]) -> Result<Vec<Val>, HostError> {
+    let layout = ty.layout().0;
+    if layout.flat as usize <= MAX_FLAT_PARAMS {
+        return get_fields(ty.params(), cx, Source::Flat(&mut FlatReader::new(cells)));
+    }
+    let pointer = cells[0] as u32;
+    cx.area(pointer, layout.size, layout.align)?;
+    get_fields(ty.params(), cx, Source::Memory(pointer))
+}
+
+/// Lowers parameters to cells.
+pub(crate) fn lower_params(
+    ty: &FuncType,
+    params: &[Val],
+    cx: &mut LowerContext<'_>,
+    cells: &mut [u64],
+) -> Result<(), HostError> {
+    if params.len() != ty.params().len() {
+        return Err(format!("{} parameters are given, and {} wanted", params.len(), ty.params().len()).into());
+    }
+    let layout = ty.layout().0;
+    if layout.flat as usize <= MAX_FLAT_PARAMS {
+        return put_fields(params.iter(), ty.params(), cx, Place::Flat(&mut FlatWriter::new(cells)));
+    }
+    let pointer = cx.realloc(layout.size, layout.align)?;
+    cells[0] = pointer.into();
+    put_fields(params.iter(), ty.params(), cx, Place::Memory(pointer))
+}
+
+/// Lowers a result to memory where `pointer` says, or to a cell.
+pub(crate) fn lower_result(
+    ty: &FuncType,
+    result: Option<&Val>,
+    cx: &mut LowerContext<'_>,
+    pointer: impl FnOnce() -> u32,
+) -> Result<Option<u64>, HostError> {
+    let (wanted, result) = match (ty.result(), result) {
+        (None, None) => return Ok(None),
+        (Some(wanted), Some(result)) => (wanted, result),
+        (Some(wanted), None) => return Err(format!("the host function gave no result, and {wanted} is wanted").into()),
+        (None, Some(result)) => return Err(format!("the host function gave {}, and no result is wanted", result.kind()).into()),
+    };
+    let layout = wanted.layout();
+    if layout.flat as usize <= MAX_FLAT_RESULTS {
+        let mut flat = [0];
+        lower(result, wanted, cx, &mut FlatWriter::new(&mut flat))?;
+        return Ok(Some(flat[0]));
+    }
+    let pointer = pointer();
+    cx.area(pointer, layout.size, layout.align)?;
+    store(result, wanted, cx, pointer)?;
+    Ok(None)
+}
+
+/// Lifts a result from the cell of a core function's result.
+pub(crate) fn lift_result(ty: &FuncType, cx: &mut LiftContext<'_>, cells: &[u64]) -> Result<Option<Val>, HostError> {
+    let Some(wanted) = ty.result() else { return Ok(None) };
+    let layout = wanted.layout();
+    if layout.flat as usize <= MAX_FLAT_RESULTS {
+        return lift(wanted, cx, &mut FlatReader::new(cells)).map(Some);
+    }
+    let pointer = cells[0] as u32;
+    cx.area(pointer, layout.size, layout.align)?;
+    load(wanted, cx, pointer).map(Some)
 }
