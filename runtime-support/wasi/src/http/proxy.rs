@@ -12,7 +12,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -20,8 +20,8 @@ use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use precast_loader::component::{Bound, Instance};
-use precast_loader::{CallError, InstantiateError};
+use precast_loader::component::Bound;
+use precast_loader::{CallError, InstantiateError, TrapCode, with_deadline};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
 
@@ -59,6 +59,14 @@ pub enum Error {
 }
 
 impl Error {
+    fn is_interrupted(&self) -> bool {
+        let call = match self {
+            Error::Guest(error) | Error::Instantiate(InstantiateError::Start(error)) => error,
+            _ => return false,
+        };
+        call.trap().is_some_and(|trap| trap.code() == TrapCode::Interrupted)
+    }
+
     /// What the client is told.
     pub fn status(&self) -> StatusCode {
         match self {
@@ -74,17 +82,25 @@ type Listener = Arc<dyn Fn(&Error) + Send + Sync>;
 
 /// A component that answers requests, each with an instance of its own.
 pub struct Proxy<T: 'static> {
-    bound: Bound<T>,
-    get: fn(&mut T) -> &mut Ctx,
+    target: Arc<Target<T>>,
     timeout: Option<Duration>,
     on_failure: Listener,
+}
+
+/// What all requests share.
+struct Target<T: 'static> {
+    bound: Bound<T>,
+    get: fn(&mut T) -> &mut Ctx,
+    /// The handler, found by the first request.
+    world: OnceLock<World>,
 }
 
 impl<T: Send + 'static> Proxy<T> {
     /// A component that is bound to what [`add_to_linker`](super::add_to_linker) and
     /// [`preview2`](crate::preview2) have. `get` finds the context in the data of a store.
     pub fn new(bound: Bound<T>, get: fn(&mut T) -> &mut Ctx) -> Self {
-        Proxy { bound, get, timeout: None, on_failure: Arc::new(|_| ()) }
+        let target = Arc::new(Target { bound, get, world: OnceLock::new() });
+        Proxy { target, timeout: None, on_failure: Arc::new(|_| ()) }
     }
 
     /// How long a guest may take for a request, from its instantiation until it is done.
@@ -104,7 +120,7 @@ impl<T: Send + 'static> Proxy<T> {
     pub fn handle(&self, data: T, request: Request<impl Into<IncomingBody>>, scheme: Scheme) -> Exchange {
         let answer = AnswerSlot::default();
         let request = IncomingRequest::new(request.map(Into::into), scheme);
-        let run = Box::pin(run(self.bound.clone(), self.get, data, request, answer.clone()));
+        let run = Box::pin(run(self.target.clone(), data, request, answer.clone()));
         let deadline = self.timeout.map(|timeout| Deadline { timeout, end: Instant::now() + timeout, sleep: None });
         Exchange { guest: Some(Guest { run, deadline }), answer, on_failure: self.on_failure.clone() }
     }
@@ -112,15 +128,20 @@ impl<T: Send + 'static> Proxy<T> {
 
 /// The guest's side of a request, from beginning to end.
 async fn run<T: Send + 'static>(
-    bound: Bound<T>,
-    get: fn(&mut T) -> &mut Ctx,
+    target: Arc<Target<T>>,
     data: T,
     request: IncomingRequest,
     answer: AnswerSlot,
 ) -> Result<(), Error> {
-    let mut instance: Instance<T> = bound.instantiate_async(data).await.map_err(Error::Instantiate)?;
-    let world = World::new(&instance).map_err(Error::Export)?;
-    let table = &mut get(instance.data_mut()).table;
+    let mut instance = target.bound.instantiate_async(data).await.map_err(Error::Instantiate)?;
+    let world = match target.world.get() {
+        Some(world) => world,
+        None => {
+            let world = World::new(&instance).map_err(Error::Export)?;
+            target.world.get_or_init(|| world)
+        }
+    };
+    let table = &mut (target.get)(instance.data_mut()).table;
     let request = table.push(request).map_err(Error::Resources)?;
     let out = table.push(ResponseOutparam(answer)).map_err(Error::Resources)?;
     world.wasi_http_incoming_handler().call_handle_async(&mut instance, request, out).await.map_err(Error::Guest)
@@ -144,11 +165,15 @@ impl Future for Guest {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let guest = &mut *self;
-        if let Poll::Ready(end) = guest.run.as_mut().poll(cx) {
-            return Poll::Ready(end);
-        }
-        let Some(deadline) = &mut guest.deadline else { return Poll::Pending };
+        let Some(deadline) = &mut guest.deadline else { return guest.run.as_mut().poll(cx) };
         let end = deadline.end;
+        match with_deadline(end.into_std(), || guest.run.as_mut().poll(cx)) {
+            Poll::Ready(Err(error)) if error.is_interrupted() => {
+                return Poll::Ready(Err(Error::Timeout(deadline.timeout)));
+            }
+            Poll::Ready(end) => return Poll::Ready(end),
+            Poll::Pending => {}
+        }
         let sleep = deadline.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(end)));
         std::task::ready!(sleep.as_mut().poll(cx));
         Poll::Ready(Err(Error::Timeout(deadline.timeout)))

@@ -1,5 +1,7 @@
 //! `wasi:http/outgoing-handler`: what is checked before a request of a guest's leaves.
 
+use std::net::SocketAddr;
+
 use http::uri::{PathAndQuery, Scheme};
 use http::{HeaderValue, Method};
 use precast_loader::HostError;
@@ -68,7 +70,7 @@ impl Ctx {
         let (headers, body) = request.take().map_err(|_| ErrorCode::HttpProtocolError)?;
         Ok(Request {
             method: request.method.clone(),
-            tls: secure.then(|| self.http.tls()),
+            tls: secure.then(|| self.shared.http.tls()),
             host: address.host,
             port,
             authority: host_field,
@@ -79,11 +81,16 @@ impl Ctx {
         })
     }
 
-    fn check_net(&mut self, address: &Address) -> Result<(), ErrorCode> {
-        if self.grants_net(address) {
+    fn check_net(&self, address: &Address) -> Result<(), ErrorCode> {
+        let rules = &self.shared.rules;
+        let granted = match address.host.parse() {
+            Ok(ip) => rules.reaches(SocketAddr::new(ip, address.port), |_, _| false),
+            Err(_) => rules.reaches_name(&address.host, Some(address.port)),
+        };
+        if granted {
             return Ok(());
         }
-        self.denials().report(Denial::new(format!("an HTTP request to {address}"), format!("net:{address}")));
+        self.deny(Denial::new(format!("an HTTP request to {address}"), format!("net:{address}")));
         Err(ErrorCode::HttpRequestDenied)
     }
 }
