@@ -17,7 +17,7 @@ use crate::preview2::io::{Input, MOST_BYTES, Output};
 
 impl HostDescriptor for Ctx {
     fn read_via_stream(&mut self, self_: Resource<Descriptor>, offset: u64) -> Filed<Resource<Input>> {
-        let file = guests!(guests!(self.file(&self_)?).to_read());
+        let file = guests!(guests!(self.file(&self_)?).readable());
         let stream = FileInput { file: file.file, offset, blocked: false };
         Ok(Ok(self.table.push(Input::new(stream))?))
     }
@@ -53,7 +53,7 @@ impl HostDescriptor for Ctx {
     }
 
     fn set_size(&mut self, self_: Resource<Descriptor>, size: u64) -> Filed<()> {
-        let file = guests!(guests!(self.file(&self_)?).to_write());
+        let file = guests!(guests!(self.file(&self_)?).writable());
         self.settled(file.file.get().set_size(size))
     }
 
@@ -68,12 +68,12 @@ impl HostDescriptor for Ctx {
         match self.object(&self_)? {
             Object::File(file) => self.settled(file.file.get().set_times(accessed, modified)),
             Object::Dir(dir) => self.settled(dir.dir.set_times(accessed, modified)),
-            Object::Ungranted => Ok(Err(guests!(self.dir(&self_, "")?).unreachable())),
+            Object::Ungranted => Ok(self.dir(&self_, "")?.map(|_| ())),
         }
     }
 
     fn read(&mut self, self_: Resource<Descriptor>, length: u64, offset: u64) -> Filed<(Vec<u8>, bool)> {
-        let file = guests!(guests!(self.file(&self_)?).to_read());
+        let file = guests!(guests!(self.file(&self_)?).readable());
         let mut bytes = vec![0; usize::try_from(length).unwrap_or(MOST_BYTES).min(MOST_BYTES)];
         let read = guests!(self.settled(read_at(file.file.get(), &mut bytes, offset))?);
         let count = guests!(read.ok_or(ErrorCode::WouldBlock));
@@ -82,7 +82,7 @@ impl HostDescriptor for Ctx {
     }
 
     fn write(&mut self, self_: Resource<Descriptor>, buffer: Vec<u8>, offset: u64) -> Filed<u64> {
-        let file = guests!(guests!(self.file(&self_)?).to_write());
+        let file = guests!(guests!(self.file(&self_)?).writable());
         let written = guests!(self.settled(write_at(file.file.get(), &buffer, offset))?);
         Ok(written.map(|count| count as u64).ok_or(ErrorCode::WouldBlock))
     }
@@ -228,19 +228,19 @@ impl HostDescriptor for Ctx {
 
 impl OpenFile {
     /// The file, if it was opened for reading.
-    fn to_read(self) -> Result<Self, ErrorCode> {
+    fn readable(self) -> Result<Self, ErrorCode> {
         if self.flags.contains(DescriptorFlags::READ) { Ok(self) } else { Err(ErrorCode::BadDescriptor) }
     }
 
     /// The file, if it was opened for writing.
-    fn to_write(self) -> Result<Self, ErrorCode> {
+    fn writable(self) -> Result<Self, ErrorCode> {
         if self.flags.contains(DescriptorFlags::WRITE) { Ok(self) } else { Err(ErrorCode::BadDescriptor) }
     }
 }
 
 impl Ctx {
     fn output(&mut self, handle: &Resource<Descriptor>, place: Place) -> Filed<Resource<Output>> {
-        let file = guests!(guests!(self.file(handle)?).to_write());
+        let file = guests!(guests!(self.file(handle)?).writable());
         let stream = FileOutput { file: file.file, place, pending: Bytes::new(), closed: false };
         Ok(Ok(self.table.push(Output::new(stream))?))
     }

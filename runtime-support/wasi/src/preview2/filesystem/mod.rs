@@ -199,5 +199,3 @@ macro_rules! guests {
 }
 use guests;
 
-#[cfg(test)]
-mod tests;
