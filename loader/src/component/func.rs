@@ -8,9 +8,7 @@
 //! # Safety
 //! Each call holds the instance exclusively, and with it the store of the record that it works on.
 
-use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
