@@ -20,6 +20,8 @@ use crate::component::program::{AdapterId, ComponentProgram};
 use crate::component::linkage::{ComponentInstance, Resource};
 use crate::error::Place;
 use crate::module::{ElementItem, Module};
+use crate::resolve::ConstantTables;
+use crate::translate::GlueHelper;
 
 /// A function that is compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,7 +64,7 @@ pub(crate) enum Symbol {
     /// Code that functions of a group share.
     Helper(Helper, Group),
     /// Code that the glue of a component shares.
-    Glue(u32),
+    Glue(GlueHelper),
     /// The start of the text.
     TextStart,
 }
@@ -78,7 +80,7 @@ impl Symbol {
             Symbol::Init => (4, 0),
             Symbol::TextStart => (5, 0),
             Symbol::Helper(helper, group) => (6, group.as_u32() * Helper::ALL.len() as u32 + helper as u32),
-            Symbol::Glue(index) => (7, index),
+            Symbol::Glue(helper) => (7, helper as u32),
         };
         UserExternalName { namespace, index }
     }
@@ -99,7 +101,7 @@ impl Symbol {
                 let (group, helper) = (name.index / Helper::ALL.len() as u32, name.index % Helper::ALL.len() as u32);
                 Symbol::Helper(Helper::ALL[helper as usize], Group::from_u32(group))
             }
-            7 => Symbol::Glue(name.index),
+            7 => Symbol::Glue(GlueHelper::ALL[name.index as usize]),
             other => unreachable!("external name in namespace {other}"),
         }
     }
@@ -544,6 +546,8 @@ pub(crate) struct Program<'a> {
     pub helpers: Vec<(Helper, Group)>,
     /// The glue, if this is a component.
     pub component: Option<ComponentProgram>,
+    /// Tables that never change.
+    pub constant_tables: ConstantTables,
     /// What the index spaces of glue mean: nothing.
     pub no_env: Env,
 }
@@ -619,7 +623,7 @@ impl Program<'_> {
             Symbol::Init => "precast.init".into(),
             Symbol::Helper(Helper::MemoryCopy, _) => "precast.memory_copy".into(),
             Symbol::Helper(Helper::MemoryFill, _) => "precast.memory_fill".into(),
-            Symbol::Glue(index) => format!("precast.glue.{index}"),
+            Symbol::Glue(helper) => format!("precast.glue.{}", helper.name()),
             Symbol::TextStart => "precast.text".into(),
         }
     }

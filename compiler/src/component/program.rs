@@ -11,6 +11,7 @@ use super::linkage::{
     ComponentFuncType, ComponentInstance, FuncTypeRow, HostFunc, HostFuncDef, Resource, ResourceDef, TypeDef, TypeRow,
 };
 use crate::program::{FuncPlace, Group, Memory, Symbol, TypeId};
+use crate::translate::GlueHelper;
 
 /// A function that calls one component instance from another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -158,6 +159,6 @@ pub(crate) enum ExportedFunc {
 impl ComponentProgram {
     /// Code that the glue shares.
     pub(crate) fn glue_symbols(&self) -> impl Iterator<Item = Symbol> {
-        std::iter::empty()
+        GlueHelper::ALL.into_iter().map(Symbol::Glue)
     }
 }

@@ -42,7 +42,7 @@ fn kind(program: &Program<'_>, symbol: Symbol) -> Option<(FunctionKind, u32)> {
         Symbol::EntryThunk(ty) => (FunctionKind::EntryThunk, ty.as_u32()),
         Symbol::Init => (FunctionKind::Init, 0),
         Symbol::Helper(helper, _) => (FunctionKind::Helper, helper as u32),
-        Symbol::Glue(index) => (FunctionKind::Glue, index),
+        Symbol::Glue(helper) => (FunctionKind::Glue, helper as u32),
         Symbol::TextStart => return None,
     })
 }

@@ -2,6 +2,7 @@
 //! known. A core module is one instance whose imports are the program's; a component's instances import from each other
 //! and from its canonical definitions.
 
+mod constant_tables;
 mod fold;
 mod funcs;
 mod glue;
@@ -9,6 +10,7 @@ mod groups;
 mod reach;
 mod spaces;
 
+pub(crate) use self::constant_tables::ConstantTables;
 pub(crate) use self::spaces::has_memory_at_base;
 
 use cranelift_codegen::entity::{EntityRef, PrimaryMap};
@@ -135,6 +137,7 @@ fn assemble<'a>(
         foreign_funcrefs: false,
         helpers,
         component: None,
+        constant_tables: ConstantTables::new(),
         no_env: Env::default(),
     };
     let sources: PrimaryMap<CoreInstance, Vec<Source>> = parts.values().map(|part| part.sources.clone()).collect();
@@ -146,6 +149,7 @@ fn assemble<'a>(
         None => spaces::place_imports(&mut program),
         Some((linkage, state)) => {
             funcs::place_component(&mut program, linkage, &sources, reached, &mut types.ids, state);
+            program.constant_tables = constant_tables::find(&program, reached);
         }
     }
     Ok(program)

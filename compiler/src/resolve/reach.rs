@@ -25,12 +25,14 @@ pub(super) struct Reached {
     canons: EntitySet<CanonFunc>,
     /// Helpers that a reached function uses, by instance; `None` if nobody looked.
     helpers: Option<HashSet<(CoreInstance, Helper)>>,
+    /// Tables that a reached function changes, by instance and index.
+    changed_tables: HashSet<(CoreInstance, u32)>,
 }
 
 impl Reached {
     /// Everything of a module.
     pub(super) fn all(_: &Module<'_>) -> Self {
-        Reached { funcs: PrimaryMap::from(vec![None]), canons: EntitySet::new(), helpers: None }
+        Reached { funcs: PrimaryMap::from(vec![None]), canons: EntitySet::new(), helpers: None, changed_tables: HashSet::new() }
     }
 
     /// What is reached from what a component exports.
@@ -39,7 +41,8 @@ impl Reached {
     /// [`Error::Invalid`] for a body that cannot be read.
     pub(super) fn from_exports(linkage: &Linkage<'_>, parts: &Parts<'_>) -> Result<Self, Error> {
         let funcs = parts.values().map(|part| Some(vec![false; part.module.funcs.len()])).collect();
-        let reached = Reached { funcs, canons: EntitySet::new(), helpers: Some(HashSet::new()) };
+        let (helpers, changed_tables) = (Some(HashSet::new()), HashSet::new());
+        let reached = Reached { funcs, canons: EntitySet::new(), helpers, changed_tables };
         let mut search = Search { linkage, parts, reached, found: Vec::new() };
         search.roots();
         while !search.found.is_empty() {
@@ -55,6 +58,11 @@ impl Reached {
     /// Whether a function that an instance's module defines is reached.
     pub(super) fn has_func(&self, instance: CoreInstance, index: u32) -> bool {
         self.funcs[instance].as_ref().is_none_or(|funcs| funcs[index as usize])
+    }
+
+    /// The tables that reached functions change.
+    pub(super) fn changed_tables(&self) -> impl Iterator<Item = (CoreInstance, u32)> {
+        self.changed_tables.iter().copied()
     }
 
     /// Whether a canonical definition's function is reached.
@@ -79,19 +87,26 @@ impl Reached {
 /// What a body mentions.
 struct Scan {
     funcs: Vec<u32>,
+    /// Tables it changes.
+    tables: Vec<u32>,
     helpers: Vec<Helper>,
 }
 
 fn scan(module: &Module<'_>, index: u32) -> Result<Scan, Error> {
     let body: &Body<'_> = module.body(index);
     let invalid = |error: wasmparser::Error| Error::invalid(&error, Some(index));
-    let mut scan = Scan { funcs: Vec::new(), helpers: Vec::new() };
+    let mut scan = Scan { funcs: Vec::new(), tables: Vec::new(), helpers: Vec::new() };
     let mut operators: OperatorsReader<'_> = body.body.get_operators_reader().map_err(invalid)?;
     while !operators.eof() {
         match operators.read().map_err(invalid)? {
             Operator::Call { function_index }
             | Operator::ReturnCall { function_index }
             | Operator::RefFunc { function_index } => scan.funcs.push(function_index),
+            Operator::TableSet { table }
+            | Operator::TableGrow { table }
+            | Operator::TableFill { table }
+            | Operator::TableInit { table, .. }
+            | Operator::TableCopy { dst_table: table, .. } => scan.tables.push(table),
             Operator::MemoryCopy { .. } => scan.helpers.push(Helper::MemoryCopy),
             Operator::MemoryFill { .. } => scan.helpers.push(Helper::MemoryFill),
             _ => {}
@@ -144,6 +159,7 @@ impl Search<'_, '_> {
                 self.item(CoreItem::Export { instance, index: func });
             }
         }
+        self.reached.changed_tables.extend(scan.tables.into_iter().map(|table| (instance, table)));
         if let Some(helpers) = &mut self.reached.helpers {
             helpers.extend(scan.helpers.into_iter().map(|helper| (instance, helper)));
         }

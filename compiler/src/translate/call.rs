@@ -3,7 +3,7 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{
-    Block, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, SigRef, StackSlotData, StackSlotKind, Value,
+    Block, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, InstructionData, SigRef, StackSlotData, StackSlotKind, Value,
 };
 use precast_abi::funcref::FOREIGN_TYPE;
 use precast_abi::host::{FuncImport, HostWords};
@@ -75,6 +75,9 @@ impl FuncTranslator<'_> {
         let index = self.pop();
         let arguments = self.pop_many(self.program.types[ty].params.len());
         let results = match self.env.tables[table as usize].place {
+            _ if let Some(place) = self.known_element(table, index, ty) => {
+                self.call_place(place, ty, &arguments, tail)
+            }
             TablePlace::Own { elements, .. } => {
                 let address = self.own_element(table, index, TrapCode::UndefinedElement);
                 let flags = self.flags(Region::Tables);
@@ -89,6 +92,16 @@ impl FuncTranslator<'_> {
             }
         };
         self.finish_call(&results, tail);
+    }
+
+    /// The function at `index` of a table, if both are constant and the function is of type `ty`.
+    fn known_element(&self, table: u32, index: Value, ty: TypeId) -> Option<FuncPlace> {
+        let elements = self.program.constant_tables.get(&self.env.tables[table as usize].row)?;
+        let inst = self.builder.func.dfg.value_def(index).inst()?;
+        let InstructionData::UnaryImm { imm, .. } = self.builder.func.dfg.insts[inst] else { return None };
+        let (owner, func) = (*elements.get(usize::try_from(imm.bits()).ok()?)?)?;
+        let (place, found) = self.program.instances[owner].env.funcs[func as usize];
+        (found == ty).then_some(place)
     }
 
     /// Calls what a reference in the instance's own encoding refers to. All that is not an own function of exactly the

@@ -9,6 +9,7 @@ mod address_locals;
 mod body;
 mod bulk;
 mod call;
+mod canon;
 mod control;
 mod frame;
 mod global;
@@ -38,6 +39,7 @@ use crate::Error;
 use crate::program::{Group, Program, Symbol, TypeId};
 
 pub(crate) use self::body::function;
+pub(crate) use self::canon::{GlueHelper, ResourceFunc, adapter, glue, resource};
 pub(crate) use self::glue::forward;
 pub(crate) use self::helper::helper;
 pub(crate) use self::init::init;
@@ -59,6 +61,8 @@ enum Entry {
     Border(TypeId),
     /// By compiled code, as a helper.
     Helper,
+    /// By compiled code, as code that glue shares.
+    Glue(GlueHelper),
 }
 
 /// Makes a function of `group` whose code is what `body` emits, given the parameters after base and return area, and
@@ -92,6 +96,7 @@ fn build_at<'p>(
         }
         Entry::Border(ty) => (ty, signature::border(), false),
         Entry::Helper => (TypeId::from_u32(0), signature::helper(), false),
+        Entry::Glue(helper) => (TypeId::from_u32(0), helper.signature(), false),
     };
     let mut function = Function::with_name_signature(UserFuncName::User(symbol.to_external_name()), signature);
     let mut builder = FunctionBuilder::new(&mut function, scratch);

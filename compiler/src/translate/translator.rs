@@ -37,10 +37,12 @@ pub(super) enum Region {
     ImportedSizes = 7,
     /// Cells in which values cross a call: stack slots and return areas.
     Cells = 8,
+    /// State of the glue of a component.
+    Glue = 9,
 }
 
 impl Region {
-    const COUNT: usize = 9;
+    const COUNT: usize = 10;
 
     fn description(self) -> &'static str {
         match self {
@@ -52,6 +54,7 @@ impl Region {
             Region::Sizes => "own sizes",
             Region::ImportedSizes => "imported sizes",
             Region::Cells => "cells of a call",
+            Region::Glue => "state of glue",
         }
     }
 }
