@@ -136,6 +136,7 @@ impl WasiCtxBuilder {
     /// # Errors
     /// A granted directory or address cannot be opened, or an argument or variable holds a zero byte.
     pub fn build(self) -> Result<WasiCtx, BuildError> {
+        let grants_root = self.grants_root();
         let environment = self.environment()?;
         let environment = environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         let streams: [_; STREAMS] = [
@@ -149,7 +150,7 @@ impl WasiCtxBuilder {
         }
         let has_sockets = !self.grants.net.is_empty() || !self.grants.listen.is_empty();
         // A granted root would be hidden by it, and sockets have the numbers after the directories.
-        let offered = !has_sockets && !self.grants_root();
+        let offered = !has_sockets && !grants_root;
         let ungranted = u32::try_from(STREAMS + self.grants.dirs.len()).ok().filter(|_| offered);
         Ok(WasiCtx {
             arguments: self.arguments,
@@ -178,8 +179,8 @@ impl WasiCtxBuilder {
             let dir = open_dir(granted)?;
             Ok((Arc::new(dir), granted.guest.clone()))
         });
-        let rules = net::Rules::new(&self.grants)
-            .map_err(|(address, source)| BuildError::Listen { address, source })?;
+        let rules =
+            net::Rules::new(&self.grants).map_err(|(address, source)| BuildError::Listen { address, source })?;
         Ok(Template::new(Shared {
             environment,
             clocks: self.grants.clocks,
@@ -200,10 +201,10 @@ impl WasiCtxBuilder {
     fn environment(&self) -> Result<Vec<(String, String)>, BuildError> {
         let environment = self.grants.environment();
         let variables = environment.iter().flat_map(|(name, value)| [name, value]);
-        match self.arguments.iter().chain(variables).find(|text| text.contains('\0')) {
-            Some(bad) => Err(BuildError::ZeroByte(bad.clone())),
-            None => Ok(environment),
+        if let Some(bad) = self.arguments.iter().chain(variables).find(|text| text.contains('\0')) {
+            return Err(BuildError::ZeroByte(bad.clone()));
         }
+        Ok(environment)
     }
 
     fn grants_root(&self) -> bool {

@@ -112,9 +112,8 @@ impl Rules {
 
     /// Whether the guest may reach a host by its name, on this port or on some.
     pub(crate) fn reaches_name(&self, host: &str, port: Option<u16>) -> bool {
-        let granted = |address: &Address| {
-            address.host.eq_ignore_ascii_case(host) && port.is_none_or(|port| address.port == port)
-        };
+        let granted =
+            |address: &Address| address.host.eq_ignore_ascii_case(host) && port.is_none_or(|port| address.port == port);
         self.any || self.reach.iter().any(granted)
     }
 

@@ -21,17 +21,26 @@ fn length(len: u64) -> Result<usize, TooMany> {
     usize::try_from(len).ok().filter(|_| len <= MOST_RANDOM).ok_or(TooMany(len))
 }
 
+/// The host has no random numbers to give.
+#[derive(Debug, thiserror::Error)]
+#[error("the system gives no random numbers: {0}")]
+struct NoRandom(getrandom::Error);
+
+fn secure_u64() -> Result<u64, NoRandom> {
+    getrandom::u64().map_err(NoRandom)
+}
+
 impl random::Host for Ctx {
     fn get_random_bytes(&mut self, len: u64) -> Result<Vec<u8>, HostError> {
         self.require(self.shared.random, "random numbers", "random")?;
         let mut bytes = vec![0; length(len)?];
-        getrandom::fill(&mut bytes)?;
+        getrandom::fill(&mut bytes).map_err(NoRandom)?;
         Ok(bytes)
     }
 
     fn get_random_u64(&mut self) -> Result<u64, HostError> {
         self.require(self.shared.random, "random numbers", "random")?;
-        Ok(getrandom::u64()?)
+        Ok(secure_u64()?)
     }
 }
 
@@ -63,7 +72,7 @@ impl Ctx {
     fn next_insecure(&mut self) -> Result<u64, HostError> {
         let state = match self.insecure {
             Some(state) => state,
-            None if self.shared.random => getrandom::u64()?,
+            None if self.shared.random => secure_u64()?,
             None => 0,
         };
         let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

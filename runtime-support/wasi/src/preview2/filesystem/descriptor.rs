@@ -103,11 +103,7 @@ impl HostDescriptor for Ctx {
         Ok(stat.map(|stat| convert::descriptor_stat(&stat)))
     }
 
-    fn is_same_object(
-        &mut self,
-        self_: Resource<Descriptor>,
-        other: Resource<Descriptor>,
-    ) -> Result<bool, HostError> {
+    fn is_same_object(&mut self, self_: Resource<Descriptor>, other: Resource<Descriptor>) -> Result<bool, HostError> {
         Ok(match (self.object(&self_)?, self.object(&other)?) {
             (Object::Ungranted, Object::Ungranted) => true,
             (Object::Ungranted, _) | (_, Object::Ungranted) => false,

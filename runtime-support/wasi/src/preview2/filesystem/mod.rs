@@ -15,11 +15,11 @@ use std::sync::Arc;
 use precast_loader::HostError;
 use precast_loader::component::{Resource, ResourceTableError};
 
+use super::Ctx;
 use super::bindings::wasi::filesystem::types::{DescriptorFlags, ErrorCode};
 use super::bindings::wasi::filesystem::{preopens, types};
 use super::context::Ticket;
 use super::io::{Error, HostFd};
-use super::{Ctx, io};
 use crate::denial::Denial;
 use crate::fs::{Dir, Entries, File, FsError};
 
@@ -120,10 +120,7 @@ impl types::Host for Ctx {
 }
 
 impl types::HostDirectoryEntryStream for Ctx {
-    fn read_directory_entry(
-        &mut self,
-        self_: Resource<DirectoryEntryStream>,
-    ) -> Filed<Option<types::DirectoryEntry>> {
+    fn read_directory_entry(&mut self, self_: Resource<DirectoryEntryStream>) -> Filed<Option<types::DirectoryEntry>> {
         Ok(match self.table.get_mut(&self_)?.entries.next() {
             None => Ok(None),
             Some(Ok(entry)) => {
@@ -156,11 +153,7 @@ impl Ctx {
     /// The directory behind a handle, for `path` below it. If nobody granted it, the user is told of the path.
     ///
     /// What is not granted is not there, as far as the guest can tell.
-    fn dir(
-        &self,
-        handle: &Resource<Descriptor>,
-        path: &str,
-    ) -> Result<Result<OpenDir, ErrorCode>, ResourceTableError> {
+    fn dir(&self, handle: &Resource<Descriptor>, path: &str) -> Result<Result<OpenDir, ErrorCode>, ResourceTableError> {
         Ok(match self.object(handle)? {
             Object::Dir(dir) => Ok(dir),
             Object::File(_) => Err(ErrorCode::NotDirectory),
@@ -199,3 +192,5 @@ macro_rules! guests {
 }
 use guests;
 
+#[cfg(test)]
+mod tests;

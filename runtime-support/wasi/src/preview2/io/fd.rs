@@ -79,12 +79,7 @@ impl<F: AsFd + AsRawFd> HostFd<F> {
     }
 }
 
-fn wait<F: AsRawFd>(
-    waiter: &AsyncFd<F>,
-    fd: BorrowedFd<'_>,
-    interest: PollFlags,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
+fn wait<F: AsRawFd>(waiter: &AsyncFd<F>, fd: BorrowedFd<'_>, interest: PollFlags, cx: &mut Context<'_>) -> Poll<()> {
     loop {
         let event = match interest {
             PollFlags::OUT => waiter.poll_write_ready(cx),

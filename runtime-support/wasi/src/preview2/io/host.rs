@@ -166,9 +166,7 @@ impl Ctx {
         Ok(match result {
             Ok(value) => Ok(value),
             Err(StreamError::Closed) => Err(streams::StreamError::Closed),
-            Err(StreamError::Failed(error)) => {
-                Err(streams::StreamError::LastOperationFailed(self.table.push(error)?))
-            }
+            Err(StreamError::Failed(error)) => Err(streams::StreamError::LastOperationFailed(self.table.push(error)?)),
             Err(StreamError::Trap(error)) => return Err(error),
         })
     }
@@ -198,10 +196,7 @@ impl Ctx {
         self.flush_to_the_end(output).await
     }
 
-    async fn flush_to_the_end(
-        &mut self,
-        output: &Resource<Output>,
-    ) -> Result<Result<(), StreamError>, HostError> {
+    async fn flush_to_the_end(&mut self, output: &Resource<Output>) -> Result<Result<(), StreamError>, HostError> {
         if let Err(error) = self.table.get_mut(output)?.flush() {
             return Ok(Err(error));
         }

@@ -80,10 +80,7 @@ pub(crate) fn is_ready(table: &mut ResourceTable, pollable: &Resource<Pollable>)
 pub struct PollsNothing;
 
 /// Waits until one of the pollables is ready; the indices of all that are.
-pub(crate) async fn poll(
-    table: &mut ResourceTable,
-    pollables: &[Resource<Pollable>],
-) -> Result<Vec<u32>, HostError> {
+pub(crate) async fn poll(table: &mut ResourceTable, pollables: &[Resource<Pollable>]) -> Result<Vec<u32>, HostError> {
     if pollables.is_empty() {
         return Err(PollsNothing.into());
     }

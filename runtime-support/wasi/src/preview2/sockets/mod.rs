@@ -86,7 +86,8 @@ impl Ctx {
     /// A new socket that does not block.
     fn socket(&mut self, family: IpAddressFamily, kind: Type) -> Result<SharedSocket, ErrorCode> {
         let ticket = self.ticket().ok_or(ErrorCode::NewSocketLimit)?;
-        let (domain, protocol) = (address::domain(family), if kind == Type::STREAM { Protocol::TCP } else { Protocol::UDP });
+        let (domain, protocol) =
+            (address::domain(family), if kind == Type::STREAM { Protocol::TCP } else { Protocol::UDP });
         let new = || {
             let socket = Socket::new(domain, kind.nonblocking(), Some(protocol))?;
             if domain == Domain::IPV6 {
@@ -141,7 +142,10 @@ impl Ctx {
         {
             return Ok(());
         }
-        let denial = Denial::new(format!("a connection to {}", crate::denial::shown(&address.to_string())), format!("net:{address}"));
+        let denial = Denial::new(
+            format!("a connection to {}", crate::denial::shown(&address.to_string())),
+            format!("net:{address}"),
+        );
         self.deny(denial.clone());
         Err(denial)
     }
@@ -158,3 +162,5 @@ macro_rules! guests {
 }
 use guests;
 
+#[cfg(test)]
+mod tests;

@@ -62,9 +62,8 @@ impl InputStream for TcpInput {
             return Ok(Bytes::new());
         }
         let mut bytes = Vec::with_capacity(max.min(MOST));
-        let received = retry(|| {
-            Ok(rustix::net::recv(self.socket.get(), spare_capacity(&mut bytes), RecvFlags::empty())?.1)
-        });
+        let received =
+            retry(|| Ok(rustix::net::recv(self.socket.get(), spare_capacity(&mut bytes), RecvFlags::empty())?.1));
         match unless_blocked(received) {
             Ok(None) => Ok(Bytes::new()),
             Ok(Some(0)) => {
