@@ -46,18 +46,16 @@ pub(crate) fn without_forbidden(mut map: HeaderMap) -> HeaderMap {
 
 /// A `fields` resource.
 #[derive(Debug)]
-pub enum Fields {
+pub(crate) enum Fields {
     /// The guest's own.
-    #[doc(hidden)]
     Mutable(Mutable),
     /// Those of a message.
-    #[doc(hidden)]
     Immutable(Arc<HeaderMap>),
 }
 
 /// Fields that the guest may change.
 #[derive(Debug, Default)]
-pub struct Mutable {
+pub(crate) struct Mutable {
     map: HeaderMap,
     size: usize,
 }

@@ -161,11 +161,6 @@ impl BodyWriter {
             }
         }
     }
-
-    /// Ends the body as one that failed.
-    pub(crate) fn fail(&self, code: ErrorCode) {
-        lock(&self.0).end(End::Failed(Some(code)));
-    }
 }
 
 impl Drop for BodyWriter {
