@@ -14,6 +14,7 @@ use precast_abi::ABI_VERSION;
 
 use crate::codegen::CodegenArgs;
 use crate::serve::parse_duration;
+use crate::component::ComposeArgs;
 use crate::size::parse_size;
 use crate::wast::WastArgs;
 
@@ -118,6 +119,9 @@ pub(crate) struct CompileArgs {
     /// offset (in bytes from the start of the module), function (its index) and proposal.
     #[arg(long, value_enum, default_value_t = MessageFormat::Human)]
     pub(crate) message_format: MessageFormat,
+
+    #[command(flatten)]
+    pub(crate) compose: ComposeArgs,
 
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,

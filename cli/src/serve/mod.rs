@@ -121,7 +121,7 @@ fn template(grants: Grants, file: &Path) -> Result<Template, Error> {
     WasiCtx::builder()
         .args([name])
         .grants(grants)
-        .stdin(Stdin::Empty)
+        .stdin(Stdin::Bytes(Vec::new()))
         .on_denial(|denial| output::tell(format_args!("precast: {denial}")))
         .template()
         .map_err(|error| Error::context("cannot grant what was asked for", error))
