@@ -1,7 +1,8 @@
 //! What the host calls: a struct for each exported interface, with its functions found and their types checked.
 
-use proc_macro2::{Ident, TokenStream};
+use proc_macro2::{Ident, Span, TokenStream};
 use quote::{format_ident, quote};
+use syn::Lifetime;
 use wit_parser::{Function, InterfaceId};
 
 use crate::generate::{Generator, docs};
@@ -62,17 +63,27 @@ impl Generator<'_> {
         scope: Scope,
     ) -> syn::Result<Called> {
         let mut called = Called::default();
+        // The type of a function does not depend on how long its parameters live.
+        let fixed = Lifetime::new("'static", Span::call_site());
         for function in functions {
             self.check(function)?;
             let name = method_name(function);
             let field = format_ident!("func_{name}");
             let (call, call_async) = (format_ident!("call_{name}"), format_ident!("call_{name}_async"));
-            let params = param_names(function);
-            let types = self.param_types(function, scope)?;
+            let params = param_names(function).into_iter().map(|name| match name == "instance" || name == "func" {
+                true => format_ident!("{name}_"),
+                false => name,
+            });
+            let params: Vec<Ident> = params.collect();
+            let given = |lifetime: Option<&Lifetime>| {
+                let types = function.params.iter().map(|param| self.given(&param.ty, scope, function.span, lifetime));
+                types.collect::<syn::Result<Vec<_>>>()
+            };
+            let (types, static_types) = (given(None)?, given(Some(&fixed))?);
             let result = self.result(function, scope)?;
             let (docs, wit) = (docs(&function.docs), &function.name);
             let returned = quote!(::core::result::Result<#result, ::precast_loader::CallError>);
-            called.fields.push(quote!(#field: ::precast_loader::component::TypedFunc<(#(#types,)*), #result>));
+            called.fields.push(quote!(#field: ::precast_loader::component::TypedFunc<(#(#static_types,)*), #result>));
             called.values.push(quote!(#field: instance.func(#interface, #wit)?));
             called.methods.push(quote!(
                 #docs
@@ -81,7 +92,8 @@ impl Generator<'_> {
                     instance: &mut ::precast_loader::component::Instance<T>
                     #(, #params: #types)*
                 ) -> #returned {
-                    self.#field.call(instance, (#(#params,)*))
+                    let func: &::precast_loader::component::TypedFunc<(#(#types,)*), #result> = &self.#field;
+                    func.call(instance, (#(#params,)*))
                 }
                 #docs
                 pub async fn #call_async<T: 'static>(
@@ -89,7 +101,8 @@ impl Generator<'_> {
                     instance: &mut ::precast_loader::component::Instance<T>
                     #(, #params: #types)*
                 ) -> #returned {
-                    self.#field.call_async(instance, (#(#params,)*)).await
+                    let func: &::precast_loader::component::TypedFunc<(#(#types,)*), #result> = &self.#field;
+                    func.call_async(instance, (#(#params,)*)).await
                 }
             ));
         }

@@ -78,3 +78,62 @@ pub(crate) fn docs(docs: &wit_parser::Docs) -> TokenStream {
     let text = lines.collect::<Vec<_>>().join("\n") + if fenced { "\n ```" } else { "" };
     quote!(#[doc = #text])
 }
+
+#[cfg(test)]
+mod tests {
+    fn refusal(options: &str) -> String {
+        let options = syn::parse_str(options).unwrap();
+        super::bindings(&options).map(|_| "nothing is refused".to_owned()).unwrap_or_else(|error| error.to_string())
+    }
+
+    fn refusal_of(wit: &str) -> String {
+        refusal(&format!("inline: {wit:?}"))
+    }
+
+    #[test]
+    fn refusals_of_wit_have_file_and_line() {
+        for (wit, message, line) in [
+            ("package a:b;\nworld w {\n  import nothing;\n}", "interface or world `nothing`", "inline:3:10"),
+            ("package a:b;\nworld w {\n  import f: fun();\n}", "expected", "inline:3:"),
+            ("package a:b;\nworld w {\n  import f: async func();\n}", "async function of WASI 0.3", "inline:3:"),
+            ("package a:b;\nworld w {\n  import f: func() -> stream<u8>;\n}", "a stream is not supported", "inline:3:"),
+            ("package a:b;\nworld w {\n  export f: func(a: future<u8>);\n}", "a future is not supported", "inline:3:"),
+            ("package a:b;\nworld w {\n  export f: func(a: error-context);\n}", "error-context is not", "inline:3:"),
+        ] {
+            let refusal = refusal_of(wit);
+            assert!(refusal.contains(message) && refusal.contains(line), "{wit}\n{refusal}");
+        }
+        let params: String = (0..17).map(|at| format!("p{at}: u8,")).collect();
+        let refusal = refusal_of(&format!("package a:b; world w {{ import f: func({params}); }}"));
+        assert!(refusal.contains("`f` has more than 16 parameters"), "{refusal}");
+    }
+
+    #[test]
+    fn refusals_of_options() {
+        let wit = r#"inline: "package a:b; interface i { resource r; f: func(); } world w { import i; } world v {}""#;
+        for (options, message) in [
+            ("", "one must be explicitly chosen"),
+            (r#", world: "x""#, "World `x` not found"),
+            (r#", world: "w", with: { "a:b/i/s": x::Y }"#, "no resource, interface or package `a:b/i/s`"),
+            (r#", world: "w", async: ["a:b/i#g"]"#, "no function `a:b/i#g`"),
+            (r#", world: "w", path: "nowhere""#, "nowhere"),
+            (r#", world: "w", path: "src""#, "no files of WIT"),
+            (r#", world: "w", with: { "a:b/i/r": x::Y }, async: ["a:b/i#f"]"#, "nothing is refused"),
+        ] {
+            let refusal = refusal(&format!("{wit}{options}"));
+            assert!(refusal.contains(message), "{options}: {refusal}");
+        }
+    }
+
+    #[test]
+    fn versions_side_by_side() {
+        let options = r#"inline: "
+            package a:b;
+            world w { import x:y/i@1.0.0; import x:y/i@2.0.0; }
+            package x:y@1.0.0 { interface i { f: func(); } }
+            package x:y@2.0.0 { interface i { f: func(); } }
+        ""#;
+        let bindings = super::bindings(&syn::parse_str(options).unwrap()).unwrap().to_string();
+        assert!(bindings.contains("mod y1_0_0") && bindings.contains("mod y2_0_0"), "{bindings}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use proc_macro2::{Ident, TokenStream};
 use quote::quote;
+use syn::Lifetime;
 use wit_parser::{Enum, Flags, FlagsRepr, Handle, Record, Span, Type, TypeDefKind, TypeId, TypeOwner, Variant};
 
 use crate::generate::{Generator, docs};
@@ -75,6 +76,48 @@ impl Generator<'_> {
                 quote!(::std::collections::BTreeMap<#key, #value>)
             }
             kind => return Err(self.error(at, &format!("a {} is not supported here", kind.as_str()))),
+        })
+    }
+
+    /// A parameter that the host gives to a guest. What owns memory is borrowed, with this lifetime or an elided one; what
+    /// has handles of the host's is given away.
+    pub(crate) fn given(
+        &self,
+        ty: &Type,
+        scope: Scope,
+        at: Span,
+        lifetime: Option<&Lifetime>,
+    ) -> syn::Result<TokenStream> {
+        let given = |ty: &Type| self.given(ty, scope, at, lifetime);
+        let optional = |ty: &Option<Type>| ty.as_ref().map_or_else(|| Ok(quote!(())), given);
+        let id = match ty {
+            Type::String => return Ok(quote!(&#lifetime str)),
+            Type::Id(id) => *id,
+            _ => return self.ty(ty, scope, at),
+        };
+        Ok(match &self.resolve.types[id].kind {
+            TypeDefKind::Type(ty) => given(ty)?,
+            TypeDefKind::List(element) => {
+                let element = self.ty(element, scope, at)?;
+                quote!(&#lifetime [#element])
+            }
+            TypeDefKind::Option(ty) => {
+                let ty = given(ty)?;
+                quote!(::core::option::Option<#ty>)
+            }
+            TypeDefKind::Result(result) => {
+                let (ok, err) = (optional(&result.ok)?, optional(&result.err)?);
+                quote!(::core::result::Result<#ok, #err>)
+            }
+            TypeDefKind::Tuple(tuple) if tuple.types.len() <= MAX_TUPLE => {
+                let types = tuple.types.iter().map(given).collect::<syn::Result<Vec<_>>>()?;
+                quote!((#(#types,)*))
+            }
+            _ => {
+                let owned = self.ty(ty, scope, at)?;
+                let borrowed = self.any(ty, &|ty| self.is_on_heap(ty)) && !self.any(ty, &|ty| self.is_host_handle(ty));
+                if borrowed { quote!(&#lifetime #owned) } else { owned }
+            }
         })
     }
 
@@ -343,13 +386,16 @@ impl Generator<'_> {
             return quote!(#[derive(Debug)]);
         }
         let eq = (!self.any(&ty, &|ty| matches!(ty, Type::F32 | Type::F64))).then(|| quote!(, Eq));
-        let heap = |ty: &Type| match ty {
+        let copy = (!self.any(&ty, &|ty| self.is_on_heap(ty))).then(|| quote!(, Copy));
+        quote!(#[derive(Clone #copy, Debug, PartialEq #eq)])
+    }
+
+    fn is_on_heap(&self, ty: &Type) -> bool {
+        match ty {
             Type::String => true,
             Type::Id(id) => matches!(self.resolve.types[*id].kind, TypeDefKind::List(_) | TypeDefKind::Map(..)),
             _ => false,
-        };
-        let copy = (!self.any(&ty, &heap)).then(|| quote!(, Copy));
-        quote!(#[derive(Clone #copy, Debug, PartialEq #eq)])
+        }
     }
 
     fn is_host_handle(&self, ty: &Type) -> bool {

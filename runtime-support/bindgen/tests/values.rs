@@ -18,17 +18,22 @@ mod bindings {
 
                 enum color { red, green, %blue-ish }
                 enum big {
-                    a0, a1, a2, a3, a4, a5, a6, a7, a8, a9, b0, b1, b2, b3, b4, b5, b6, b7, b8, b9, c0, c1, c2, c3, c4,
-                    c5, c6, c7, c8, c9, d0, d1, d2, d3, d4, d5, d6, d7, d8, d9, e0, e1, e2, e3, e4, e5, e6, e7, e8, e9,
-                    f0, f1, f2, f3, f4, f5, f6, f7, f8, f9, g0, g1, g2, g3, g4, g5, g6, g7, g8, g9, h0, h1, h2, h3, h4,
-                    h5, h6, h7, h8, h9, i0, i1, i2, i3, i4, i5, i6, i7, i8, i9, j0, j1, j2, j3, j4, j5, j6, j7, j8, j9,
-                    k0, k1, k2, k3, k4, k5, k6, k7, k8, k9, l0, l1, l2, l3, l4, l5, l6, l7, l8, l9, m0, m1, m2, m3, m4,
-                    m5, m6, m7, m8, m9, n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, o0, o1, o2, o3, o4, o5, o6, o7, o8, o9,
-                    p0, p1, p2, p3, p4, p5, p6, p7, p8, p9, q0, q1, q2, q3, q4, q5, q6, q7, q8, q9, r0, r1, r2, r3, r4,
-                    r5, r6, r7, r8, r9, s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, t0, t1, t2, t3, t4, t5, t6, t7, t8, t9,
-                    u0, u1, u2, u3, u4, u5, u6, u7, u8x, u9, v0, v1, v2, v3, v4, v5, v6, v7, v8, v9, w0, w1, w2, w3, w4,
-                    w5, w6, w7, w8, w9, x0, x1, x2, x3, x4, x5, x6, x7, x8, x9, y0, y1, y2, y3, y4, y5, y6, y7, y8, y9,
-                    z0, z1, z2, z3, z4, z5, z6, z7, z8, z9
+                    c0, c1, c2, c3, c4, c5, c6, c7, c8, c9, c10, c11, c12, c13, c14, c15, c16, c17, c18, c19, c20,
+                    c21, c22, c23, c24, c25, c26, c27, c28, c29, c30, c31, c32, c33, c34, c35, c36, c37, c38, c39,
+                    c40, c41, c42, c43, c44, c45, c46, c47, c48, c49, c50, c51, c52, c53, c54, c55, c56, c57, c58,
+                    c59, c60, c61, c62, c63, c64, c65, c66, c67, c68, c69, c70, c71, c72, c73, c74, c75, c76, c77,
+                    c78, c79, c80, c81, c82, c83, c84, c85, c86, c87, c88, c89, c90, c91, c92, c93, c94, c95, c96,
+                    c97, c98, c99, c100, c101, c102, c103, c104, c105, c106, c107, c108, c109, c110, c111, c112, c113,
+                    c114, c115, c116, c117, c118, c119, c120, c121, c122, c123, c124, c125, c126, c127, c128, c129,
+                    c130, c131, c132, c133, c134, c135, c136, c137, c138, c139, c140, c141, c142, c143, c144, c145,
+                    c146, c147, c148, c149, c150, c151, c152, c153, c154, c155, c156, c157, c158, c159, c160, c161,
+                    c162, c163, c164, c165, c166, c167, c168, c169, c170, c171, c172, c173, c174, c175, c176, c177,
+                    c178, c179, c180, c181, c182, c183, c184, c185, c186, c187, c188, c189, c190, c191, c192, c193,
+                    c194, c195, c196, c197, c198, c199, c200, c201, c202, c203, c204, c205, c206, c207, c208, c209,
+                    c210, c211, c212, c213, c214, c215, c216, c217, c218, c219, c220, c221, c222, c223, c224, c225,
+                    c226, c227, c228, c229, c230, c231, c232, c233, c234, c235, c236, c237, c238, c239, c240, c241,
+                    c242, c243, c244, c245, c246, c247, c248, c249, c250, c251, c252, c253, c254, c255, c256, c257,
+                    c258, c259
                 }
                 variant shape { none, circle(f32), square(u64), named(string), at(point) }
                 variant small { a, b(u8) }
@@ -134,14 +139,19 @@ fn records() {
     });
     both_ways(One { type_: -0.5 });
     both_ways(Keyed { by_name: [("a".to_owned(), 1), ("b".to_owned(), 2)].into() });
-    both_ways(Holds { grid: [1, 2, 3], all: vec![Point { x: 1, y: 2 }], self_: Color::Green, outcome: Err(Color::Red) });
+    both_ways(Holds {
+        grid: [1, 2, 3],
+        all: vec![Point { x: 1, y: 2 }],
+        self_: Color::Green,
+        outcome: Err(Color::Red),
+    });
 }
 
 #[test]
 fn enums() {
     let (cells, bytes) = both_ways(Color::BlueIsh);
     assert_eq!((cells, bytes), (vec![2], vec![2]));
-    let (cells, bytes) = both_ways(Big::Z9);
+    let (cells, bytes) = both_ways(Big::C259);
     assert_eq!((cells, bytes), (vec![259], vec![3, 1]));
     assert!(from_cells::<Color>(&[3]).is_err());
     assert!(from_memory::<Color>(&[3]).is_err());

@@ -114,6 +114,7 @@ impl Ready for Timer {
 #[cfg(test)]
 mod tests {
     use super::super::testing::context;
+    use super::monotonic_clock::Host as _;
     use super::*;
     use crate::preview2::Denied;
     use crate::preview2::bindings::wasi::io::poll::{Host as _, HostPollable as _};

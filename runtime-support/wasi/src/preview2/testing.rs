@@ -4,6 +4,9 @@ use std::sync::{Arc, Mutex};
 
 use precast_loader::component::Resource;
 
+use super::bindings::wasi::io::poll;
+use super::bindings::wasi::io::streams::{self, StreamError};
+use super::io::{Input, Output, Pollable};
 use super::{Ctx, Descriptor};
 use crate::{Denial, Grant, Grants, OutputPipe, Stdin, Stdout, WasiCtx};
 
@@ -54,4 +57,26 @@ pub(super) fn with_directory(read_only: bool) -> (tempfile::TempDir, Guest, Reso
 /// Another handle of the same resource, as one is lent for a call.
 pub(super) fn lent<X>(resource: &Resource<X>) -> Resource<X> {
     Resource::new_borrow(resource.rep())
+}
+
+/// Reads without waiting.
+pub(super) fn read(ctx: &mut Ctx, input: &Resource<Input>, len: u64) -> Result<Vec<u8>, StreamError> {
+    streams::HostInputStream::read(ctx, lent(input), len).unwrap()
+}
+
+/// Reads, waiting for the first byte.
+pub(super) async fn blocking_read(ctx: &mut Ctx, input: &Resource<Input>, len: u64) -> Result<Vec<u8>, StreamError> {
+    streams::HostInputStream::blocking_read(ctx, lent(input), len).await.unwrap()
+}
+
+/// Writes and waits until that is done.
+pub(super) async fn write(ctx: &mut Ctx, output: &Resource<Output>, bytes: &[u8]) -> Result<(), StreamError> {
+    streams::HostOutputStream::blocking_write_and_flush(ctx, lent(output), bytes.to_vec()).await.unwrap()
+}
+
+/// Waits for a pollable, though not for ever, and drops it.
+pub(super) async fn wait(ctx: &mut Ctx, pollable: Resource<Pollable>) {
+    let waiting = poll::HostPollable::block(ctx, lent(&pollable));
+    tokio::time::timeout(std::time::Duration::from_secs(10), waiting).await.unwrap().unwrap();
+    poll::HostPollable::drop(ctx, pollable).unwrap();
 }

@@ -5,8 +5,8 @@ use super::super::bindings::wasi::filesystem::types::{
     Advice, DescriptorType, Host as _, HostDescriptor as _, HostDirectoryEntryStream as _, NewTimestamp, OpenFlags,
     PathFlags,
 };
-use super::super::bindings::wasi::io::streams::{HostInputStream, HostOutputStream, StreamError};
-use super::super::testing::{context, lent, with_directory};
+use super::super::bindings::wasi::io::streams::StreamError;
+use super::super::testing::{self, blocking_read, context, lent, with_directory};
 use super::preopens::Host as _;
 use super::*;
 use crate::Grants;
@@ -66,15 +66,15 @@ async fn streams_have_their_own_positions() {
     let input = ctx.read_via_stream(lent(&file), 2).unwrap().unwrap();
     let output = ctx.write_via_stream(lent(&file), 8).unwrap().unwrap();
     let end = ctx.append_via_stream(lent(&file)).unwrap().unwrap();
-    assert_eq!(HostInputStream::read(ctx, lent(&input), 3).unwrap().unwrap(), b"234");
-    ctx.blocking_write_and_flush(lent(&output), b"ABCD".to_vec()).await.unwrap().unwrap();
-    ctx.blocking_write_and_flush(lent(&end), b"end".to_vec()).await.unwrap().unwrap();
+    assert_eq!(testing::read(ctx, &input, 3).unwrap(), b"234");
+    testing::write(ctx, &output, b"ABCD").await.unwrap();
+    testing::write(ctx, &end, b"end").await.unwrap();
     assert_eq!(ctx.sync(lent(&file)).await.unwrap(), Ok(()));
     assert_eq!(ctx.sync_data(lent(&root)).await.unwrap(), Ok(()));
     // A stream outlives the descriptor.
     types::HostDescriptor::drop(ctx, file).unwrap();
-    assert_eq!(ctx.blocking_read(lent(&input), 100).await.unwrap().unwrap(), b"567ABCDend");
-    assert!(matches!(HostInputStream::read(ctx, input, 1).unwrap(), Err(StreamError::Closed)));
+    assert_eq!(blocking_read(ctx, &input, 100).await.unwrap(), b"567ABCDend");
+    assert!(matches!(testing::read(ctx, &input, 1), Err(StreamError::Closed)));
     assert_eq!(std::fs::read(temp.path().join("file")).unwrap(), b"01234567ABCDend");
 }
 
@@ -209,12 +209,12 @@ async fn a_pipe_in_a_directory_makes_nobody_wait() {
     assert_eq!(ctx.get_type(lent(&pipe)).unwrap(), Ok(DescriptorType::Fifo));
     let input = ctx.read_via_stream(pipe, 0).unwrap().unwrap();
     let mut writer = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
-    assert_eq!(HostInputStream::read(ctx, lent(&input), 10).unwrap().unwrap(), b"");
+    assert_eq!(testing::read(ctx, &input, 10).unwrap(), b"");
     let late = std::thread::spawn(move || {
         std::thread::sleep(std::time::Duration::from_millis(20));
         std::io::Write::write_all(&mut writer, b"late").unwrap();
     });
-    assert_eq!(ctx.blocking_read(input, 10).await.unwrap().unwrap(), b"late");
+    assert_eq!(blocking_read(ctx, &input, 10).await.unwrap(), b"late");
     late.join().unwrap();
 }
 
