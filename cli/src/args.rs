@@ -13,8 +13,8 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use precast_abi::ABI_VERSION;
 
 use crate::codegen::CodegenArgs;
-use crate::serve::parse_duration;
 use crate::component::ComposeArgs;
+use crate::serve::parse_duration;
 use crate::size::parse_size;
 use crate::wast::WastArgs;
 

@@ -18,7 +18,6 @@ mod input;
 mod inspect;
 mod output;
 mod progress;
-mod repeat;
 mod run;
 mod serve;
 mod size;

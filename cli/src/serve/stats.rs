@@ -99,7 +99,8 @@ impl Stats {
 
 /// All workers' counters as text, one number per line, in the format that Prometheus reads.
 pub(crate) fn show(all: &[Stats]) -> String {
-    let sum = |counter: &dyn Fn(&Stats) -> &AtomicU64| all.iter().map(|stats| counter(stats).load(Relaxed)).sum::<u64>();
+    let sum =
+        |counter: &dyn Fn(&Stats) -> &AtomicU64| all.iter().map(|stats| counter(stats).load(Relaxed)).sum::<u64>();
     let mut text = String::new();
     let mut line = |name: &str, value: u64| writeln!(text, "precast_{name} {value}").unwrap_or_default();
     let ended: u64 = (0..Outcome::ALL.len()).map(|at| sum(&|stats| &stats.outcomes[at])).sum();

@@ -17,8 +17,8 @@ use wasmparser::{ComponentExternalKind, ComponentOuterAliasKind};
 
 use super::convert::Interned;
 use super::linkage::{
-    Canon, CanonFunc, CanonOptions, ComponentExport, ComponentFunc, ComponentInstance, CoreInstance, CoreItem, HostFuncDef,
-    Instantiation, Lifted, Linkage, Resource, ResourceDef,
+    Canon, CanonFunc, CanonOptions, ComponentExport, ComponentFunc, ComponentInstance, CoreInstance, CoreItem,
+    HostFuncDef, Instantiation, Lifted, Linkage, Resource, ResourceDef,
 };
 use super::parse::{self, Component, Definition, Options, Parsed, ResourceFunc, Sort};
 use crate::Error;
@@ -99,7 +99,9 @@ impl<'a> Modules<'a> {
 
     fn link(&mut self, name: &str, bytes: &'a [u8]) -> Result<LinkedItem<'a>, Error> {
         let in_file = |error: Error| match error {
-            Error::Invalid { message, place } => Error::Option(format!("the link `{name}` is invalid: {message} ({place})")),
+            Error::Invalid { message, place } => {
+                Error::Option(format!("the link `{name}` is invalid: {message} ({place})"))
+            }
             other => other,
         };
         if super::is_component(bytes) {
@@ -609,12 +611,7 @@ fn refuse(name: &str, ty: &ComponentEntityType) -> Error {
 }
 
 /// Notes which resources of run time a type's ids stand for, now that there is something of the type.
-fn bind(
-    types: &Types,
-    resources: &mut HashMap<ResourceId, Resource>,
-    ty: &ComponentEntityType,
-    item: &Item<'_>,
-) {
+fn bind(types: &Types, resources: &mut HashMap<ResourceId, Resource>, ty: &ComponentEntityType, item: &Item<'_>) {
     match (ty, item) {
         (ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(id), .. }, Item::Type(Some(resource))) => {
             resources.insert(id.resource(), *resource);

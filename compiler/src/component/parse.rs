@@ -251,7 +251,9 @@ impl<'a> Reader<'a> {
                     self.define(Definition::Export(export.name.name, (export.kind, export.index), ty));
                 }
             }
-            Payload::ComponentStartSection { range, .. } => self.unsupported("component model start functions", range.start),
+            Payload::ComponentStartSection { range, .. } => {
+                self.unsupported("component model start functions", range.start)
+            }
             _ => {}
         }
         Ok(())
@@ -287,13 +289,7 @@ impl<'a> Reader<'a> {
         self.define(definition);
     }
 
-    fn ty(
-        &mut self,
-        ty: &wasmparser::ComponentType<'a>,
-        id: ComponentAnyTypeId,
-        types: TypesRef<'_>,
-        offset: usize,
-    ) {
+    fn ty(&mut self, ty: &wasmparser::ComponentType<'a>, id: ComponentAnyTypeId, types: TypesRef<'_>, offset: usize) {
         match (ty, id) {
             (wasmparser::ComponentType::Resource { dtor, .. }, ComponentAnyTypeId::Resource(id)) => {
                 self.define(Definition::DefineResource(id.resource(), *dtor));
