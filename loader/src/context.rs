@@ -47,8 +47,6 @@ pub(crate) struct Context {
     pub(crate) waiting: Option<Pending>,
     /// Who to wake when the guest can go on; null if nobody waits, as in a synchronous call.
     pub(crate) waker: *const Waker,
-    /// Entries under way, on whatever thread, with one that is suspended.
-    pub(crate) entries: u32,
     /// Whether guest code was abandoned in the middle of an outermost entry, so that what it works on may be anything.
     #[allow(dead_code, reason = "calls of core functions do not mind")]
     pub(crate) poisoned: bool,
@@ -58,7 +56,8 @@ pub(crate) struct Context {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Border {
-    /// Set by `enter`: where host functions run, and where a trap continues.
+    /// Set by `enter`: where host functions run, and where a trap continues. 0 if no entry is under way; one that is
+    /// suspended is, though this is of no use then.
     pub(crate) host_sp: usize,
     /// Where the next entry's frames begin: the stack's top, or the guest's stack pointer at a host call.
     pub(crate) guest_sp: usize,
@@ -122,7 +121,6 @@ impl Context {
             pending: None,
             waiting: None,
             waker: ptr::null(),
-            entries: 0,
             poisoned: false,
         }
     }
@@ -151,8 +149,18 @@ impl Context {
     /// Gives up whatever guest code is under way: its frames are as good as gone.
     pub(crate) fn abandon(&mut self) {
         self.border = self.idle();
-        self.entries = 0;
         self.poisoned = true;
+    }
+
+    /// Whether no entry is under way, on whatever thread.
+    #[inline(always)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.border.host_sp == 0
+    }
+
+    /// Whether the guest that calls the host now can be suspended in that.
+    pub(crate) fn can_suspend(&self) -> bool {
+        !self.waker.is_null() && self.border.host_sp == self.resumable_sp
     }
 
     /// Whether there is room for frames that begin at `guest_sp`.
@@ -225,20 +233,24 @@ pub(crate) unsafe fn enter(
     // SAFETY: the caller vouches for the context, and references to it end before the guest runs. The assembly's own
     // demand, room on the stack, is checked. An entry that no call of `enter_suspendable` made cannot be suspended.
     unsafe {
-        let entries = (*context).entries;
+        let is_outermost = (*context).is_idle();
         // The border of the outermost entry is known. Reading what was written a moment ago in other pieces is slow.
-        let outer = if entries == 0 { (*context).idle() } else { (*context).border };
+        let outer = if is_outermost { (*context).idle() } else { (*context).border };
         if !(*context).has_room(outer.guest_sp) {
             return Err(no_room(context));
         }
-        (*context).entries = entries + 1;
-        let end = activate(context, outer, || arch::enter(context, entry, base, code, values));
-        (*context).entries = entries;
-        (*context).border = if entries == 0 { (*context).idle() } else { outer };
-        if end.is_err() && entries == 0 {
-            (*context).poisoned = true;
+        let end = activate(context, outer, || {
+            let status = arch::enter(context, entry, base, code, values);
+            (*context).border = if is_outermost { (*context).idle() } else { outer };
+            status
+        });
+        match end {
+            Ok(_) => Ok(()),
+            Err(abort) => {
+                (*context).poisoned |= is_outermost;
+                Err(abort)
+            }
         }
-        end.map(drop)
     }
 }
 
@@ -267,11 +279,10 @@ pub(crate) unsafe fn enter_suspendable(
 ) -> Result<Progress, Box<Abort>> {
     // SAFETY: as in `enter`.
     unsafe {
-        debug_assert_eq!((*context).entries, 0);
+        debug_assert!((*context).is_idle());
         if !(*context).has_room((*context).idle().guest_sp) {
             return Err(no_room(context));
         }
-        (*context).entries = 1;
         proceed(context, waker, || arch::enter_suspendable(context, entry, base, code, values))
     }
 }
@@ -297,10 +308,7 @@ unsafe fn proceed(context: *mut Context, waker: &Waker, run: impl FnOnce() -> u3
         (*context).waker = ptr::null();
         match end {
             Ok(status::SUSPENDED) => return Ok(Progress::Suspended),
-            Ok(_) => {
-                (*context).entries = 0;
-                (*context).border = outer;
-            }
+            Ok(_) => (*context).border = outer,
             Err(_) => (*context).abandon(),
         }
         end.map(|_| Progress::Returned)
