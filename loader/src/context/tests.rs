@@ -1,9 +1,11 @@
 //! Entering guests, and every way out of them.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use precast_abi::host::HostWords;
 use precast_abi::slot::{GUARDED_RESERVATION, WASM_PAGE};
+use precast_abi::trap::TrapCode;
 
 use super::*;
 use crate::sys;
