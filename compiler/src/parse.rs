@@ -64,27 +64,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Module<'_>, Error> {
     let mut module = Module::default();
     for payload in parser.parse_all(bytes) {
         let payload = payload.map_err(invalid)?;
-        if let Payload::Version { encoding: Encoding::Component, .. } = payload {
-            return Err(refuse_component(bytes));
-        }
         if let ValidPayload::Func(to_validate, body) = validator.payload(&payload).map_err(invalid)? {
             module.bodies.push(Body { to_validate, body });
         }
         module.read(payload).map_err(invalid)?;
     }
-    module.imported_funcs = module.funcs.len() - module.bodies.len();
-    for export in module.exports.iter().filter(|export| export.kind == ExternKind::Func) {
-        module.func_names.entry(export.index).or_insert(export.name);
-    }
+    module.finish();
     Ok(module)
-}
-
-/// A component is unsupported if it is valid.
-fn refuse_component(bytes: &[u8]) -> Error {
-    match Validator::new_with_features(WasmFeatures::default()).validate_all(bytes) {
-        Ok(_) => Error::unsupported(proposal::COMPONENTS, None, 0),
-        Err(error) => Error::invalid(&error, None),
-    }
 }
 
 impl<'a> Module<'a> {
@@ -92,7 +78,16 @@ impl<'a> Module<'a> {
         self.unsupported.get_or_insert((proposal, offset));
     }
 
-    fn read(&mut self, payload: Payload<'a>) -> wasmparser::Result<()> {
+    /// What is known when all has been read.
+    pub(crate) fn finish(&mut self) {
+        self.imported_funcs = self.funcs.len() - self.bodies.len();
+        for export in self.exports.iter().filter(|export| export.kind == ExternKind::Func) {
+            self.func_names.entry(export.index).or_insert(export.name);
+        }
+    }
+
+    /// Reads a section that the validator has seen.
+    pub(crate) fn read(&mut self, payload: Payload<'a>) -> wasmparser::Result<()> {
         match payload {
             Payload::TypeSection(section) => {
                 for group in section.into_iter_with_offsets() {
@@ -248,6 +243,7 @@ impl<'a> Module<'a> {
             }
             TypeRef::Tag(_) => return self.unsupported(proposal::EXCEPTIONS, offset),
         };
+        self.rows_of_imports[kind as usize].push(self.imports.len() as u32);
         self.imports.push(Import { module: import.module, name: import.name, kind, index: index as u32 - 1 });
     }
 
@@ -363,6 +359,18 @@ impl<'a> Module<'a> {
             }
         }
     }
+}
+
+/// A value type as we have it, or the proposal that has it.
+pub(crate) fn val_type_of(ty: wasmparser::ValType) -> Result<ValType, &'static str> {
+    Ok(match ty {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 => ValType::V128,
+        wasmparser::ValType::Ref(ty) => return val_type_of_ref(ty),
+    })
 }
 
 /// A reference type as we have it, or the proposal that has it.

@@ -12,16 +12,15 @@
 use std::ops::Range;
 
 use precast_abi::meta::{DataRow, ElementRow};
-use precast_abi::slot::SlotLayout;
 use precast_abi::trap::TrapCode;
 use precast_abi::types::ValType;
 
-use crate::plan;
 use crate::record::{self, InstanceRecord};
 use crate::references;
 use crate::state::{GlobalState, MemoryState, TableState};
 use crate::store::StoreInner;
 use crate::sys;
+use crate::transcode;
 
 /// What [`precast_abi::host::HostWords::BUILTINS`] of every instance points to, which is the second field: a host thunk
 /// finds the host-call switch in the word before.
@@ -219,6 +218,117 @@ mod bodies {
         }
         0
     }
+
+    pub(super) extern "C" fn utf8_check(words: *mut u8, memory: u32, at: u32, len: u32) -> u32 {
+        status(|| {
+            let at = caller(words).memory(memory)?.range(at.into(), len.into())?;
+            // SAFETY: `range` gives `len` bytes of a live memory, which nothing writes before the guest goes on.
+            transcode::check_utf8(unsafe { std::slice::from_raw_parts(at, len as usize) })
+        })
+    }
+
+    pub(super) extern "C" fn utf16_copy(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 2, room: 2 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf16_copy)
+    }
+
+    pub(super) extern "C" fn utf16_to_ascii(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 2, room: 1 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf16_to_ascii)
+    }
+
+    pub(super) extern "C" fn utf16_to_utf8(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 2, room: 3 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf16_to_utf8)
+    }
+
+    pub(super) extern "C" fn utf16_to_latin1(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 2, room: 1 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf16_to_latin1)
+    }
+
+    pub(super) extern "C" fn utf8_to_utf16(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 1, room: 2 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf8_to_utf16)
+    }
+
+    pub(super) extern "C" fn utf8_to_latin1(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 1, room: 1 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf8_to_latin1)
+    }
+
+    pub(super) extern "C" fn latin1_to_utf8(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 1, room: 2 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::latin1_to_utf8)
+    }
+
+    pub(super) extern "C" fn latin1_to_utf16(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 1, room: 2 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::latin1_to_utf16)
+    }
+}
+
+/// Bytes of a code unit, and for each one the room in bytes that the result may take.
+#[derive(Clone, Copy)]
+struct Sizes {
+    unit: u64,
+    room: u64,
 }
 
 /// The instance that calls a builtin.
@@ -240,6 +350,35 @@ impl Caller {
     fn memory(self, index: u32) -> Option<MemoryState> {
         // SAFETY: the caller and its store are alive; the borrow ends with the statement.
         unsafe { MemoryState::new(self.store(), (*self.0).memory(index)?) }
+    }
+
+    /// Has `convert` write what `len` code units say to another place. −1 as `u64` if it refuses, or a range is out of
+    /// bounds, or the two overlap.
+    fn transcode(
+        self,
+        (to_memory, to): (u32, u32),
+        (from_memory, from): (u32, u32),
+        len: u32,
+        sizes: Sizes,
+        convert: impl FnOnce(&[u8], &mut [u8]) -> Option<u64>,
+    ) -> u64 {
+        let run = || {
+            let (from_len, to_len) = (u64::from(len) * sizes.unit, u64::from(len) * sizes.room);
+            let from = self.memory(from_memory)?.range(from.into(), from_len)?;
+            let to = self.memory(to_memory)?.range(to.into(), to_len)?;
+            let (from_start, to_start) = (from.addr() as u64, to.addr() as u64);
+            let apart = from_start + from_len <= to_start || to_start + to_len <= from_start;
+            if !apart && from_len > 0 && to_len > 0 {
+                return None;
+            }
+            // SAFETY: `range` gives as many bytes of live memories; they do not overlap, and nothing else reads or
+            // writes them before the guest goes on.
+            unsafe {
+                let from = std::slice::from_raw_parts(from, from_len as usize);
+                convert(from, std::slice::from_raw_parts_mut(to, to_len as usize))
+            }
+        };
+        run().unwrap_or(u64::MAX)
     }
 
     fn table(self, index: u32) -> Option<TableState> {
@@ -278,7 +417,7 @@ impl Caller {
         unsafe {
             let meta = (*self.0).artifact().meta();
             let row: DataRow = meta.data.get(index as usize)?;
-            let len = self.segment_len(&meta.header.layout, row.len_word)?;
+            let len = self.segment_len(row.len_word)?;
             Some(std::ptr::from_ref(meta.bytes(row.contents)?.get(..len as usize)?))
         }
     }
@@ -289,11 +428,11 @@ impl Caller {
         unsafe {
             let meta = (*self.0).artifact().meta();
             let row: ElementRow = meta.elements.get(index as usize)?;
-            let len = self.segment_len(&meta.header.layout, row.len_word)?;
+            let len = self.segment_len(row.len_word)?;
             let size = len as usize * 8;
             let first = match row.cells {
                 0 => meta.bytes(row.contents)?.get(..size)?.as_ptr(),
-                cells if plan::in_block(&meta.header.layout, cells, size as u64) => {
+                cells if (*self.0).plan().blocks.contain(cells, size as u64) => {
                     (*self.0).base.offset(cells as isize).cast_const()
                 }
                 _ => return None,
@@ -303,13 +442,15 @@ impl Caller {
     }
 
     /// The word with the current length of a segment; zero if there is none, because it was dropped from the start.
-    fn segment_len(self, layout: &SlotLayout, word: i64) -> Option<u32> {
+    fn segment_len(self, word: i64) -> Option<u32> {
         if word == 0 {
             return Some(0);
         }
-        // SAFETY: a word of the block of a live instance is readable.
-        plan::in_block_aligned(layout, word, 4, 4)
-            .then(|| unsafe { (*self.0).base.offset(word as isize).cast::<u32>().read() })
+        // SAFETY: the caller is alive; a word of a block of a live instance is readable.
+        unsafe {
+            let inside = (*self.0).plan().blocks.contain_aligned(word, 4, 4);
+            inside.then(|| (*self.0).base.offset(word as isize).cast::<u32>().read())
+        }
     }
 }
 

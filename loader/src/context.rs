@@ -48,7 +48,6 @@ pub(crate) struct Context {
     /// Who to wake when the guest can go on; null if nobody waits, as in a synchronous call.
     pub(crate) waker: *const Waker,
     /// Whether guest code was abandoned in the middle of an outermost entry, so that what it works on may be anything.
-    #[allow(dead_code, reason = "calls of core functions do not mind")]
     pub(crate) poisoned: bool,
 }
 

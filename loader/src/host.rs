@@ -27,7 +27,7 @@ use crate::typed::{WasmResults, WasmTy, for_each_tuple};
 mod dynamic;
 
 /// What a cell's `HOST_CALL` is.
-type HostCall = unsafe extern "C" fn(words: *mut u8, cell: *mut u8, values: *mut u64) -> u32;
+pub(crate) type HostCall = unsafe extern "C" fn(words: *mut u8, cell: *mut u8, values: *mut u64) -> u32;
 
 /// A host function.
 #[derive(Clone)]
@@ -39,6 +39,11 @@ pub(crate) struct HostFunc {
 }
 
 impl HostFunc {
+    /// A function whose border is `call`, which finds `data` in its cell.
+    pub(crate) fn with_border<C: Send + Sync + 'static>(ty: FuncType, call: HostCall, data: Arc<C>) -> Self {
+        HostFunc { ty, call, data }
+    }
+
     fn new<T, C: Closure<T>>(ty: FuncType, closure: C) -> Self {
         HostFunc { ty, call: border::<T, C>, data: Arc::new(closure) }
     }
@@ -212,6 +217,16 @@ pub struct Caller<'a, T> {
 unsafe impl<T: Send> Send for Caller<'_, T> {}
 
 impl<T> Caller<'_, T> {
+    /// What a host function sees of `record`'s instance.
+    ///
+    /// # Safety
+    /// The record is of a live store, whose data is a `T`, and which is not otherwise used while the caller is.
+    #[inline]
+    pub(crate) unsafe fn of(record: *mut InstanceRecord) -> Self {
+        // SAFETY: a record's address is not null.
+        Caller { record: unsafe { NonNull::new_unchecked(record) }, data: PhantomData }
+    }
+
     /// The host's data.
     pub fn data(&self) -> &T {
         // SAFETY: the store is alive and its data a `T`; the borrow of the caller keeps others from changing it.

@@ -19,6 +19,7 @@ mod slot;
 mod sys;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod testing;
+mod transcode;
 mod trap;
 mod types;
 mod verify;
@@ -27,6 +28,7 @@ mod verify;
 mod bindings;
 mod builtins;
 mod call;
+pub mod component;
 mod describe;
 mod externs;
 mod host;

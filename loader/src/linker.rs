@@ -52,6 +52,12 @@ pub enum BindError {
         /// What the module imports.
         wanted: String,
     },
+    /// The artifact is a component, and the linker one for modules.
+    #[error("the artifact is a component: precast_loader::component::Linker binds it")]
+    Component,
+    /// The artifact is a module, and the linker one for components.
+    #[error("the artifact is a core module and no component: precast_loader::Linker binds it")]
+    NotComponent,
     /// The artifact's tables do not make sense.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -171,6 +177,9 @@ impl<T> Linker<T> {
     /// # Errors
     /// The first import that has none, or one of another kind or type; or the artifact is damaged.
     pub fn bind(&self, artifact: &Artifact) -> Result<Bound<T>, BindError> {
+        if artifact.is_component() {
+            return Err(BindError::Component);
+        }
         let inner = artifact.inner();
         let meta = inner.meta();
         let plan = Plan::new(meta)?;
