@@ -261,7 +261,9 @@ impl Tables<'_> {
         for (place, references) in self.input.program.env.elements.iter().zip(references) {
             let row = match (place.len_word, place.cells) {
                 (None, _) => ElementRow { contents: Span::default(), cells: 0, len_word: 0 },
-                (Some(len_word), Some(cells)) => ElementRow { contents: Span::default(), cells: cells.into(), len_word: len_word.into() },
+                (Some(len_word), Some(cells)) => {
+                    ElementRow { contents: Span::default(), cells: cells.into(), len_word: len_word.into() }
+                }
                 (Some(len_word), None) => {
                     let bytes: Vec<u8> = references.iter().flat_map(|reference| reference.to_le_bytes()).collect();
                     self.claim(bytes.len() + size_of::<u64>())?;
