@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use precast_compiler::Options;
 use precast_loader::{Artifact, Policy};
+use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
 
 use crate::Result;
@@ -32,6 +33,33 @@ impl Pair {
     pub(crate) fn open_peers(&self, engine: &Engine) -> Result<Module> {
         // SAFETY: the file is what `Module::serialize` of the same engine settings returned.
         Ok(unsafe { Module::deserialize_file(engine, &self.serialized)? })
+    }
+}
+
+/// A component in both runtimes' form, as files.
+pub(crate) struct ComponentPair {
+    artifact: PathBuf,
+    serialized: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl ComponentPair {
+    /// Compiles `wasm` (binary or text) for the native CPU, for both.
+    pub(crate) fn compile(engine: &Engine, wasm: &[u8]) -> Result<ComponentPair> {
+        let folder = tempfile::tempdir()?;
+        let (artifact, serialized) = (folder.path().join("guest.so"), folder.path().join("guest.cwasm"));
+        std::fs::write(&artifact, precast(wasm)?)?;
+        std::fs::write(&serialized, Component::new(engine, wasm)?.serialize()?)?;
+        Ok(ComponentPair { artifact, serialized, _folder: folder })
+    }
+
+    pub(crate) fn open_ours(&self) -> Result<Artifact> {
+        Ok(Artifact::open(&self.artifact, Policy::Verify)?)
+    }
+
+    pub(crate) fn open_peers(&self, engine: &Engine) -> Result<Component> {
+        // SAFETY: the file is what `Component::serialize` of the same engine settings returned.
+        Ok(unsafe { Component::deserialize_file(engine, &self.serialized)? })
     }
 }
 

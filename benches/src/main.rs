@@ -9,6 +9,7 @@ mod calls;
 mod child;
 mod cold;
 mod compile;
+mod components;
 mod cycle;
 mod guests;
 mod host;
@@ -30,6 +31,7 @@ const GROUPS: &[(&str, fn(&mut Report) -> Result<()>)] = &[
     ("open", open::run),
     ("cycle", cycle::run),
     ("calls", calls::run),
+    ("components", components::run),
     ("cold", cold::run),
     ("compile", compile::run),
     ("kernels", kernels::run),

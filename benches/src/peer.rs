@@ -16,9 +16,11 @@ pub(crate) fn describe_settings() -> String {
 /// An engine at these settings.
 pub(crate) fn engine() -> Result<Engine> {
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_core_instances(64)
+    pool.total_core_instances(256)
+        .total_component_instances(64)
+        .max_component_instance_size(16 << 20)
         .total_memories(64)
-        .total_tables(64)
+        .total_tables(256)
         .max_unused_warm_slots(64)
         .linear_memory_keep_resident(4 << 20)
         .table_keep_resident(1 << 20)

@@ -9,8 +9,9 @@ use precast_abi::funcref;
 use precast_abi::slot::WASM_PAGE;
 
 use crate::error::{Error, Place};
-use crate::module::ElementItem;
-use crate::program::{Const, GlobalPlace, MemoryPlace, Program, TablePlace};
+use crate::component::linkage::CoreInstance;
+use crate::module::{ElementItem, Module};
+use crate::program::{Const, Env, Folded, GlobalPlace, Instance, MemoryPlace, Program, TablePlace};
 use crate::text::Text;
 
 /// Zero pages between two runs up to this number are stored: each run costs a mapping in every slot.
@@ -43,100 +44,123 @@ pub(crate) struct MemoryImage {
 /// [`Error::Limit`] if a few bytes of segments are scattered over very many pages.
 pub(crate) fn image(program: &Program<'_>, text: &Text) -> Result<MemoryImage, Error> {
     let mut pages = Pages::new(program.layout.page_size, limit(program));
-    let base = program.layout.base_offset;
-    let at = |offset: i64| base.wrapping_add_signed(offset);
-    let env = &program.env;
-
-    let own_globals = &env.globals[program.module.imported_globals..];
-    for (global, value) in own_globals.iter().zip(&program.folded.globals) {
-        if let (GlobalPlace::Own { cell }, Some(value)) = (global.place, value) {
-            pages.write(at(cell.into()), &value.encode(program, text));
-        }
-    }
-    for memory in &env.memories {
-        if let MemoryPlace::Own { size_word, .. } = memory.place {
-            pages.write(at(size_word.into()), &(memory.min * WASM_PAGE).to_le_bytes());
-        }
-    }
-    for table in &env.tables {
-        if let TablePlace::Own { size_word, .. } = table.place {
-            pages.write(at(size_word.into()), &table.min.to_le_bytes());
-        }
-    }
-    for (place, segment) in env.data.iter().zip(&program.module.data) {
-        if let Some(len_word) = place.len_word {
-            pages.write(at(len_word.into()), &(segment.bytes.len() as u32).to_le_bytes());
-        }
-    }
-    for (place, segment) in env.elements.iter().zip(&program.module.elements) {
-        if let Some(len_word) = place.len_word {
-            pages.write(at(len_word.into()), &(segment.items.len() as u32).to_le_bytes());
-        }
-    }
-    for &(segment, table, first) in &program.folded.elements {
-        let table = &env.tables[table as usize];
-        let TablePlace::Own { elements, .. } = table.place else { continue };
-        // Beyond the limit, instantiation fails and nobody sees the table.
-        let items = program.module.elements[segment as usize].items.iter().zip(u64::from(first)..table.limit);
-        for (item, index) in items {
-            // Null too: it may take the place of what an earlier segment wrote.
-            pages.write(at(elements.into()) + 8 * index, &reference(program, text, *item).to_le_bytes());
-        }
-    }
-    for &(segment, memory, first) in &program.folded.data {
-        if let MemoryPlace::Own { start, .. } = env.memories[memory as usize].place {
-            pages.write(at(start) + first, program.module.data[segment as usize].bytes);
-        }
+    for instance in program.instances.values() {
+        let encoder = Encoder { env: &instance.env, text };
+        write_state(program, instance, &encoder, &mut pages);
+        write_segments(program, instance, &encoder, &mut pages);
     }
     Ok(MemoryImage { runs: pages.into_runs()?, element_refs: element_refs(program, text) })
 }
 
+/// Globals, sizes and lengths of what an instance defines.
+fn write_state(program: &Program<'_>, instance: &Instance<'_>, encoder: &Encoder<'_>, pages: &mut Pages) {
+    let (base, module, env) = (program.groups[instance.group].base_offset, instance.module, &instance.env);
+    let at = |offset: i32| base.wrapping_add_signed(offset.into());
+    for (global, value) in env.globals[module.imported_globals..].iter().zip(&instance.folded.globals) {
+        if let (GlobalPlace::Own { cell }, Some(value)) = (global.place, value) {
+            pages.write(at(cell), &encoder.value(*value));
+        }
+    }
+    for memory in &env.memories[module.imported_memories..] {
+        if let MemoryPlace::Own { size_word, .. } = memory.place {
+            pages.write(at(size_word), &(memory.min * WASM_PAGE).to_le_bytes());
+        }
+    }
+    for table in &env.tables[module.imported_tables..] {
+        if let TablePlace::Own { size_word, .. } = table.place {
+            pages.write(at(size_word), &table.min.to_le_bytes());
+        }
+    }
+    for (place, segment) in env.data.iter().zip(&module.data) {
+        if let Some(len_word) = place.len_word {
+            pages.write(at(len_word), &(segment.bytes.len() as u32).to_le_bytes());
+        }
+    }
+    for (place, segment) in env.elements.iter().zip(&module.elements) {
+        if let Some(len_word) = place.len_word {
+            pages.write(at(len_word), &(segment.items.len() as u32).to_le_bytes());
+        }
+    }
+}
+
+/// Segments that are folded into tables and memories, be they the instance's own or an earlier one's.
+fn write_segments(program: &Program<'_>, instance: &Instance<'_>, encoder: &Encoder<'_>, pages: &mut Pages) {
+    let (base, module, env) = (program.groups[instance.group].base_offset, instance.module, &instance.env);
+    let at = |offset: i64| base.wrapping_add_signed(offset);
+    for &(segment, table, first) in &instance.folded.elements {
+        let table = &env.tables[table as usize];
+        let TablePlace::Own { elements, .. } = table.place else { continue };
+        // Beyond the limit, instantiation fails and nobody sees the table.
+        let items = module.elements[segment as usize].items.iter().zip(u64::from(first)..table.limit);
+        for (item, index) in items {
+            // Null too: it may take the place of what an earlier segment wrote.
+            let reference = encoder.item(&instance.folded, *item);
+            pages.write(at(elements.into()) + 8 * index, &reference.to_le_bytes());
+        }
+    }
+    for &(segment, memory, first) in &instance.folded.data {
+        if let MemoryPlace::Own { start, .. } = env.memories[memory as usize].place {
+            pages.write(at(start) + first, module.data[segment as usize].bytes);
+        }
+    }
+}
+
 /// How large the image may be in bytes.
 fn limit(program: &Program<'_>) -> u64 {
-    let module = program.module;
-    let data: u64 = module.data.iter().map(|segment| segment.bytes.len() as u64).sum();
-    let elements: u64 = module.elements.iter().map(|segment| segment.items.len() as u64).sum();
-    IMAGE_ROOM + IMAGE_PER_BYTE * (data + size_of::<u64>() as u64 * (elements + module.globals.len() as u64))
+    let of_module = |module: &Module<'_>| {
+        let data: u64 = module.data.iter().map(|segment| segment.bytes.len() as u64).sum();
+        let elements: u64 = module.elements.iter().map(|segment| segment.items.len() as u64).sum();
+        data + size_of::<u64>() as u64 * (elements + module.globals.len() as u64)
+    };
+    let bytes: u64 = program.instances.values().map(|instance| of_module(instance.module)).sum();
+    IMAGE_ROOM + IMAGE_PER_BYTE * bytes
 }
 
 /// The references of the element segments that code may copy from, where they are known.
 fn element_refs(program: &Program<'_>, text: &Text) -> Vec<Vec<u64>> {
-    let segments = program.env.elements.iter().zip(&program.module.elements);
-    segments
-        .map(|(place, segment)| match place.len_word {
-            Some(_) if place.cells.is_none() => {
-                segment.items.iter().map(|item| reference(program, text, *item)).collect()
-            }
-            _ => Vec::new(),
-        })
-        .collect()
+    let references = |&(instance, segment): &(CoreInstance, u32)| {
+        let Instance { module, env, folded, .. } = &program.instances[instance];
+        let place = env.elements[segment as usize];
+        if place.len_word.is_none() || place.cells.is_some() {
+            return Vec::new();
+        }
+        let encoder = Encoder { env, text };
+        module.elements[segment as usize].items.iter().map(|item| encoder.item(folded, *item)).collect()
+    };
+    program.rows.elements.iter().map(references).collect()
 }
 
-/// The encoded value of an item of an element segment, which resolving found to be constant.
-fn reference(program: &Program<'_>, text: &Text, item: ElementItem) -> u64 {
-    match program.folded.reference(program.module, item) {
-        Some(Const::Func(func)) => encode_func(program, text, func),
-        _ => funcref::NULL,
+/// Encodes the values of an instance.
+struct Encoder<'a> {
+    env: &'a Env,
+    text: &'a Text,
+}
+
+impl Encoder<'_> {
+    /// The encoded value of an item of an element segment, which resolving found to be constant.
+    fn item(&self, folded: &Folded, item: ElementItem) -> u64 {
+        match folded.reference(item) {
+            Some(Const::Func(func)) => self.func(func),
+            _ => funcref::NULL,
+        }
     }
-}
 
-fn encode_func(program: &Program<'_>, text: &Text, func: u32) -> u64 {
-    let (place, ty) = program.env.funcs[func as usize];
-    let offset = text.offset(place.symbol()).expect("every function and import stub of the program is in the text");
-    funcref::pack(ty.as_u32(), offset)
-}
+    fn func(&self, func: u32) -> u64 {
+        let (place, ty) = self.env.reference(func);
+        let offset = self.text.offset(place.symbol()).expect("every function that is referred to is in the text");
+        funcref::pack(ty.as_u32(), offset)
+    }
 
-impl Const {
     /// The bytes of a global with this value.
-    fn encode(self, program: &Program<'_>, text: &Text) -> Vec<u8> {
-        match self {
+    fn value(&self, value: Const) -> Vec<u8> {
+        match value {
             Const::I32(value) => value.to_le_bytes().into(),
             Const::I64(value) => value.to_le_bytes().into(),
             Const::F32(bits) => bits.to_le_bytes().into(),
             Const::F64(bits) => bits.to_le_bytes().into(),
             Const::V128(bits) => bits.to_le_bytes().into(),
             Const::Null => funcref::NULL.to_le_bytes().into(),
-            Const::Func(func) => encode_func(program, text, func).to_le_bytes().into(),
+            Const::Func(func) => self.func(func).to_le_bytes().into(),
         }
     }
 }

@@ -9,6 +9,7 @@ use precast_abi::types::ValType;
 
 use crate::Error;
 use crate::error::Place;
+use crate::program::GroupPlace;
 
 /// Elements that a table which may grow has room for, beyond its minimum.
 const TABLE_ROOM: u64 = 1 << 20;
@@ -16,6 +17,8 @@ const TABLE_ROOM: u64 = 1 << 20;
 const MAX_TABLE_ROOM: u64 = 16 << 20;
 /// Bytes of all tables together, well within the reach of a displacement.
 const MAX_TABLES_SIZE: u64 = 1 << 30;
+/// Bytes of addresses of a slot: a sixteenth of what a process has.
+const MAX_SLOT_SIZE: u64 = 1 << 43;
 
 /// Hands out places in the block, from the base downwards.
 #[derive(Default)]
@@ -45,6 +48,12 @@ impl Block {
     /// A 32-bit word.
     pub(crate) fn half_word(&mut self) -> i32 {
         self.place(4, 4)
+    }
+
+    /// Bytes that start as zero, aligned to 16.
+    pub(crate) fn bytes(&mut self, size: u64) -> i64 {
+        self.used = (self.used + size).next_multiple_of(16);
+        self.used.cast_signed().wrapping_neg()
     }
 
     /// References of an element segment.
@@ -79,28 +88,61 @@ impl HostArea {
     }
 }
 
-/// The slot for these parts, with a stack of at least `stack_size` bytes.
+/// What a group needs.
+#[derive(Default)]
+pub(crate) struct GroupArea {
+    /// Its block.
+    pub block: Block,
+    /// Number of its memories, all of them guarded.
+    pub memories: u64,
+}
+
+impl GroupArea {
+    /// Offset from the base of another memory.
+    pub(crate) fn memory(&mut self, page_size: u64) -> i64 {
+        let start = self.memories * reservation(page_size);
+        self.memories += 1;
+        start.cast_signed()
+    }
+}
+
+/// Bytes of addresses of a guarded memory.
+pub(crate) fn reservation(page_size: u64) -> u64 {
+    GUARDED_RESERVATION.next_multiple_of(page_size)
+}
+
+/// The slot for these parts, with a stack of at least `stack_size` bytes, and where each group is in it.
 ///
 /// # Errors
-/// [`Error::Limit`] if host words, stack and block are more than a displacement reaches.
+/// [`Error::Limit`] if host words, stack and a block are more than a displacement reaches.
 pub(crate) fn slot(
     page_size: u64,
     host: &HostArea,
     stack_size: u64,
-    block: &Block,
-    has_memory: bool,
-) -> Result<SlotLayout, Error> {
+    groups: &[GroupArea],
+) -> Result<(SlotLayout, Vec<GroupPlace>), Error> {
     let pages = |bytes: u64| bytes.next_multiple_of(page_size);
     let host_size = pages(host.used.into());
     let stack_start = host_size + pages(STACK_GUARD);
-    let block_start = stack_start + pages(stack_size);
-    let base_offset = block_start + pages(block.used.max(1));
+    let first_block = stack_start + pages(stack_size);
     let limit = i32::MAX as u64;
-    if base_offset > limit {
-        let what = "size of imports, stack, tables and globals in bytes";
-        return Err(Error::Limit { what, found: base_offset, limit, place: Place::default() });
+    let mut end = first_block;
+    let mut places = Vec::with_capacity(groups.len());
+    for group in groups {
+        let block_start = end;
+        let base_offset = block_start + pages(group.block.used.max(1));
+        let reached = if places.is_empty() { base_offset } else { base_offset - block_start };
+        if reached > limit {
+            let what = "size of imports, stack, tables and globals in bytes";
+            return Err(Error::Limit { what, found: reached, limit, place: Place::default() });
+        }
+        end = base_offset + group.memories * reservation(page_size);
+        places.push(GroupPlace { block_start, base_offset });
     }
-    let reservation = if has_memory { pages(GUARDED_RESERVATION) } else { 0 };
-    let slot_size = base_offset + reservation;
-    Ok(SlotLayout { page_size, host_size, stack_start, block_start, base_offset, slot_size })
+    if end > MAX_SLOT_SIZE {
+        let what = "size of all memories' address ranges in bytes";
+        return Err(Error::Limit { what, found: end, limit: MAX_SLOT_SIZE, place: Place::default() });
+    }
+    let GroupPlace { block_start, base_offset } = places[0];
+    Ok((SlotLayout { page_size, host_size, stack_start, block_start, base_offset, slot_size: end }, places))
 }

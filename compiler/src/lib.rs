@@ -8,6 +8,7 @@ mod constant;
 mod emit;
 mod error;
 mod image;
+mod inline;
 mod layout;
 mod link;
 mod lower;
@@ -20,12 +21,14 @@ mod text;
 mod translate;
 
 pub use error::{Error, Place};
+use program::Program;
+
 pub use options::{Emit, OptLevel, Options, Progress};
 
 /// Version of the compiler with its code generator: part of every cache key, and the artifact's producer.
 pub const VERSION: &str = concat!("precast ", env!("CARGO_PKG_VERSION"), ", cranelift 0.135.8");
 
-/// Compiles a module, binary or text, to what `options.emit` says. Functions are compiled in parallel, in rayon's
+/// Compiles a module or component, binary or text, to what `options.emit` says. Functions are compiled in parallel, in rayon's
 /// current thread pool; the bytes are the same for any number of threads.
 ///
 /// # Errors
@@ -37,25 +40,34 @@ pub fn compile(input: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error> {
 }
 
 fn compile_binary(bytes: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error> {
+    if component::is_component(bytes) {
+        let linkage = component::link(bytes, &options.links)?;
+        linkage.modules.iter().try_for_each(parse::check_supported)?;
+        let program = resolve::component(&linkage, options)?;
+        component::validate_unreached(&linkage, &program)?;
+        return compile_program(&program, options);
+    }
     let module = parse::parse(bytes)?;
     parse::check_supported(&module)?;
     // A module is too large only if it is valid.
-    let program =
-        resolve::resolve(&module, options).or_else(|limit| parse::validate_bodies(&module).and(Err(limit)))?;
+    let program = resolve::module(&module, options).or_else(|limit| parse::validate_bodies(&module).and(Err(limit)))?;
+    compile_program(&program, options)
+}
+
+fn compile_program(program: &Program<'_>, options: &Options<'_>) -> Result<Vec<u8>, Error> {
     let isa = lower::target_isa(options)?;
     if options.emit == Emit::Clif {
-        return emit::clif(&program, &*isa);
+        return emit::clif(program, &*isa);
     }
     // No new functions from here on.
-    let functions = lower::compile_functions(&program, &*isa, options)?;
+    let functions = lower::compile_functions(program, &*isa, options)?;
     if options.emit == Emit::Asm {
-        return emit::asm(&program, &functions);
+        return emit::asm(program, &functions);
     }
     // Text offsets are final from here on.
     let text = text::Text::place(&*isa, &functions)?;
-    let image = image::image(&program, &text)?;
-    let input =
-        link::LinkInput { program: &program, options, functions: &functions, text: &text, image: &image, isa: &*isa };
+    let image = image::image(program, &text)?;
+    let input = link::LinkInput { program, options, functions: &functions, text: &text, image: &image, isa: &*isa };
     match options.emit {
         Emit::Obj => link::object(&input),
         _ => link::link(&input),

@@ -15,8 +15,9 @@ use precast_targets::Arch;
 use rayon::prelude::*;
 
 use crate::error::Place;
-use crate::program::{Program, Symbol};
-use crate::translate::{self, Scratch};
+use crate::inline;
+use crate::program::{FuncBody, Program, Symbol};
+use crate::translate::{self, ResourceFunc, Scratch};
 use crate::{Emit, Error, OptLevel, Options};
 
 /// A reference from code to a symbol.
@@ -101,6 +102,7 @@ pub(crate) fn compile_functions(
         .par_iter()
         .map_init(new_worker, |(scratch, context), symbol| {
             let function = translate_symbol(program, isa, *symbol, scratch)?;
+            let function = inline::inline(program, isa, context, *symbol, function, scratch)?;
             let compiled = lower(isa, context, *symbol, function, options, program.place(*symbol));
             if let Some(progress) = options.progress {
                 progress.functions(done.fetch_add(1, Ordering::Relaxed) + 1, symbols.len());
@@ -122,12 +124,26 @@ pub(crate) fn translate_symbol(
     scratch: &mut Scratch,
 ) -> Result<Function, Error> {
     match symbol {
-        Symbol::Function(func) => translate::function(program, isa, func, scratch),
+        Symbol::Function(func) => match program.funcs[func].body {
+            FuncBody::Wasm(instance, index) => translate::function(program, isa, func, (instance, index), scratch),
+            FuncBody::Forward(to) => translate::forward(program, isa, func, to, scratch),
+            FuncBody::Adapter(adapter) => translate::adapter(program, isa, func, adapter, scratch),
+            FuncBody::ResourceNew(resource, instance) => {
+                translate::resource(program, isa, func, (ResourceFunc::New, resource, instance), scratch)
+            }
+            FuncBody::ResourceRep(resource, instance) => {
+                translate::resource(program, isa, func, (ResourceFunc::Rep, resource, instance), scratch)
+            }
+            FuncBody::ResourceDrop(resource, instance) => {
+                translate::resource(program, isa, func, (ResourceFunc::Drop, resource, instance), scratch)
+            }
+        },
         Symbol::ImportStub(import) => translate::import_stub(program, isa, import, scratch),
         Symbol::HostThunk(import) => translate::host_thunk(program, isa, import, scratch),
         Symbol::EntryThunk(ty) => translate::entry_thunk(program, isa, ty, scratch),
         Symbol::Init => translate::init(program, isa, scratch),
-        Symbol::Helper(helper) => translate::helper(program, isa, helper, scratch),
+        Symbol::Helper(helper, group) => translate::helper(program, isa, helper, group, scratch),
+        Symbol::Glue(helper) => translate::glue(program, isa, helper, scratch),
         Symbol::TextStart => Err(Error::internal("translate", "the start of the text is no function")),
     }
 }

@@ -149,6 +149,8 @@ pub(crate) struct Module<'a> {
     pub global_values: Vec<ConstExpr>,
     /// Imports in order.
     pub imports: Vec<Import<'a>>,
+    /// For each kind, the positions of its imports.
+    pub rows_of_imports: [Vec<u32>; 4],
     /// Exports in order.
     pub exports: Vec<Export<'a>>,
     /// Start function.
@@ -165,7 +167,20 @@ pub(crate) struct Module<'a> {
     pub unsupported: Option<(&'static str, usize)>,
 }
 
-impl Module<'_> {
+impl<'a> Module<'a> {
+    /// The imports of a kind: for each index, the import's position.
+    pub(crate) fn import_rows(&self, kind: ExternKind) -> &[u32] {
+        &self.rows_of_imports[kind as usize]
+    }
+
+    /// The body of a function that the module defines.
+    ///
+    /// # Panics
+    /// If it is imported.
+    pub(crate) fn body(&self, func: u32) -> &Body<'a> {
+        &self.bodies[func as usize - self.imported_funcs]
+    }
+
     /// What to call a function: its name from the name section, or from its first export, or its index.
     pub(crate) fn func_name(&self, func: u32) -> String {
         match self.func_names.get(&func) {

@@ -53,6 +53,10 @@ pub struct Options<'a> {
     pub verify: bool,
     /// What to produce.
     pub emit: Emit,
+    /// What a component's root imports of core modules and components: names, and the files to take for them.
+    pub links: Vec<(String, Vec<u8>)>,
+    /// A component's interface as WIT text, to be kept in the artifact.
+    pub wit: Option<String>,
     /// Whom to tell about progress.
     pub progress: Option<&'a dyn Progress>,
 }
@@ -68,6 +72,8 @@ impl Default for Options<'_> {
             stack_size: 1 << 20,
             verify: cfg!(debug_assertions),
             emit: Emit::default(),
+            links: Vec::new(),
+            wit: None,
             progress: None,
         }
     }

@@ -3,15 +3,25 @@
 //! A [`Program`] has dense index spaces of its own for functions, types and imports. An [`Env`] says what the index
 //! spaces of one core instance's module mean in it, so that the translator never asks whether a thing is the module's
 //! own, imported from the host, or (in a component) another module's. A core module is a program with one `Env`.
+//!
+//! Core instances that share state form a [`Group`] with a base of its own, which their functions take as their first
+//! parameter. What is in the group is at a constant distance from it, and so are the bases of the other groups.
 
-use cranelift_codegen::entity::{EntityRef, PrimaryMap, entity_impl};
+use std::collections::BTreeMap;
+
+use cranelift_codegen::entity::{PrimaryMap, entity_impl};
 use cranelift_codegen::ir::UserExternalName;
 use precast_abi::meta::{ExternKind, MemoryModel};
 use precast_abi::slot::SlotLayout;
 use precast_abi::types::{FuncType, ValType};
 
+use crate::component::linkage::CoreInstance;
+use crate::component::program::{AdapterId, ComponentProgram};
+use crate::component::linkage::{ComponentInstance, Resource};
 use crate::error::Place;
 use crate::module::{ElementItem, Module};
+use crate::resolve::ConstantTables;
+use crate::translate::GlueHelper;
 
 /// A function that is compiled.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +38,16 @@ entity_impl!(ImportedFunc, "import");
 pub(crate) struct TypeId(u32);
 entity_impl!(TypeId, "type");
 
+/// Core instances that share a memory, a table or a global.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Group(u32);
+entity_impl!(Group, "group");
+
+impl Group {
+    /// The group whose base the host calls with.
+    pub(crate) const FIRST: Group = Group(0);
+}
+
 /// Something with an address in the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum Symbol {
@@ -41,8 +61,10 @@ pub(crate) enum Symbol {
     EntryThunk(TypeId),
     /// The initialiser.
     Init,
-    /// Code that functions share.
-    Helper(Helper),
+    /// Code that functions of a group share.
+    Helper(Helper, Group),
+    /// Code that the glue of a component shares.
+    Glue(GlueHelper),
     /// The start of the text.
     TextStart,
 }
@@ -57,7 +79,8 @@ impl Symbol {
             Symbol::EntryThunk(ty) => (3, ty.as_u32()),
             Symbol::Init => (4, 0),
             Symbol::TextStart => (5, 0),
-            Symbol::Helper(helper) => (6, helper as u32),
+            Symbol::Helper(helper, group) => (6, group.as_u32() * Helper::ALL.len() as u32 + helper as u32),
+            Symbol::Glue(helper) => (7, helper as u32),
         };
         UserExternalName { namespace, index }
     }
@@ -74,14 +97,19 @@ impl Symbol {
             3 => Symbol::EntryThunk(TypeId::from_u32(name.index)),
             4 => Symbol::Init,
             5 => Symbol::TextStart,
-            6 => Symbol::Helper(Helper::ALL[name.index as usize]),
+            6 => {
+                let (group, helper) = (name.index / Helper::ALL.len() as u32, name.index % Helper::ALL.len() as u32);
+                Symbol::Helper(Helper::ALL[helper as usize], Group::from_u32(group))
+            }
+            7 => Symbol::Glue(GlueHelper::ALL[name.index as usize]),
             other => unreachable!("external name in namespace {other}"),
         }
     }
 }
 
-/// Code that functions share, called with the `tail` convention as `(base, i32, i32, i32) -> i32`. Parameters and
-/// result are those of the builtin of the same name, without the memories: it is always the first one.
+/// Code that functions of a group share, called with the `tail` convention as `(base, i32, i32, i32) -> i32`.
+/// Parameters and result are those of the builtin of the same name, without the memories: it is always the group's
+/// first one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u32)]
 pub(crate) enum Helper {
@@ -97,25 +125,34 @@ impl Helper {
 }
 
 /// What a function index of a module refers to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum FuncPlace {
     /// Code of this program.
     Defined(DefinedFunc),
-    /// An import of the program.
+    /// An import of the program, which may be the host's or another instance's.
     Imported(ImportedFunc),
+    /// An import of the program, which is the host's.
+    Host(ImportedFunc),
+    /// A function that nothing reaches, and that is not compiled.
+    Unreached,
 }
 
 impl FuncPlace {
-    /// The code that a reference to the function refers to.
+    /// The code to call, or that a reference to the function refers to.
+    ///
+    /// # Panics
+    /// If nothing reaches the function: then nothing asks for its code.
     pub(crate) fn symbol(self) -> Symbol {
         match self {
             FuncPlace::Defined(func) => Symbol::Function(func),
             FuncPlace::Imported(import) => Symbol::ImportStub(import),
+            FuncPlace::Host(import) => Symbol::HostThunk(import),
+            FuncPlace::Unreached => unreachable!("the code of a function that nothing reaches"),
         }
     }
 }
 
-/// Where a memory is. Offsets are from the base.
+/// Where a memory is. Offsets are from the base of its group.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MemoryPlace {
     /// In the slot.
@@ -218,6 +255,8 @@ pub(crate) struct Global {
     pub mutable: bool,
     /// Row in the artifact's global table.
     pub row: u32,
+    /// Its value, if it is known and never changes.
+    pub known: Option<Const>,
 }
 
 /// A segment that code uses while it runs.
@@ -239,6 +278,9 @@ pub(crate) struct Env {
     pub types: Vec<TypeId>,
     /// Functions, and the type of each.
     pub funcs: Vec<(FuncPlace, TypeId)>,
+    /// Functions of other groups that references may refer to: what such a reference refers to instead, which takes
+    /// this group's base.
+    pub forwards: BTreeMap<u32, FuncPlace>,
     /// Memories.
     pub memories: Vec<Memory>,
     /// Tables.
@@ -251,13 +293,40 @@ pub(crate) struct Env {
     pub elements: Vec<SegmentPlace>,
 }
 
+impl Env {
+    /// What a reference to a function of the module's index space refers to, and its type.
+    pub(crate) fn reference(&self, func: u32) -> (FuncPlace, TypeId) {
+        let (place, ty) = self.funcs[func as usize];
+        (self.forwards.get(&func).copied().unwrap_or(place), ty)
+    }
+}
+
 /// A function to compile.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct FuncDef {
-    /// Its index in its module's index space.
-    pub index: u32,
+    /// What it does.
+    pub body: FuncBody,
     /// Its type.
     pub ty: TypeId,
+    /// The group whose base it takes.
+    pub group: Group,
+}
+
+/// What a function does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum FuncBody {
+    /// What a function of a module says: the instance and the index in the module's index space.
+    Wasm(CoreInstance, u32),
+    /// Calls a function of another group.
+    Forward(FuncPlace),
+    /// Calls a function of another component instance.
+    Adapter(AdapterId),
+    /// `resource.new`.
+    ResourceNew(Resource, ComponentInstance),
+    /// `resource.rep`.
+    ResourceRep(Resource, ComponentInstance),
+    /// `resource.drop`.
+    ResourceDrop(Resource, ComponentInstance),
 }
 
 /// A function that the program imports.
@@ -376,7 +445,7 @@ pub(crate) enum ConstOp {
 }
 
 /// A constant.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Const {
     /// An `i32`.
     I32(i32),
@@ -397,6 +466,8 @@ pub(crate) enum Const {
 /// What the image holds besides zeros.
 #[derive(Debug, Default)]
 pub(crate) struct Folded {
+    /// Values of the imported globals, as far as they are known.
+    pub imported_globals: Vec<Option<Const>>,
     /// Value of each global the module defines; `None` where the initialiser computes it.
     pub globals: Vec<Option<Const>>,
     /// Element segments copied into a table: segment, table, first element.
@@ -407,27 +478,49 @@ pub(crate) struct Folded {
 
 impl Folded {
     /// The initial value of a global of the module's index space, if it is known.
-    pub(crate) fn global(&self, module: &Module<'_>, global: u32) -> Option<Const> {
-        let own = (global as usize).checked_sub(module.imported_globals)?;
-        self.globals.get(own).copied().flatten()
+    pub(crate) fn global(&self, global: u32) -> Option<Const> {
+        let (imported, global) = (self.imported_globals.len(), global as usize);
+        let values = if global < imported { &self.imported_globals[global..] } else { self.globals.get(global - imported..)? };
+        values.first().copied().flatten()
     }
 
     /// The reference that an item of an element segment stands for, if it is known.
-    pub(crate) fn reference(&self, module: &Module<'_>, item: ElementItem) -> Option<Const> {
+    pub(crate) fn reference(&self, item: ElementItem) -> Option<Const> {
         match item {
             ElementItem::Null => Some(Const::Null),
             ElementItem::Func(func) => Some(Const::Func(func)),
-            ElementItem::Global(global) => self.global(module, global),
+            ElementItem::Global(global) => self.global(global),
         }
     }
 }
 
+/// A core instance.
+pub(crate) struct Instance<'a> {
+    /// Its module.
+    pub module: &'a Module<'a>,
+    /// What the module's index spaces mean.
+    pub env: Env,
+    /// Its group.
+    pub group: Group,
+    /// What is folded into the image.
+    pub folded: Folded,
+}
+
+/// Where a group is in the slot: offsets in bytes from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GroupPlace {
+    /// Start of its block.
+    pub block_start: u64,
+    /// Where its base points.
+    pub base_offset: u64,
+}
+
 /// What one artifact compiles.
 pub(crate) struct Program<'a> {
-    /// The module.
-    pub module: &'a Module<'a>,
-    /// What its index spaces mean.
-    pub env: Env,
+    /// The core instances, in the order of instantiation.
+    pub instances: PrimaryMap<CoreInstance, Instance<'a>>,
+    /// The groups.
+    pub groups: PrimaryMap<Group, GroupPlace>,
     /// Function types; the first is no type.
     pub types: PrimaryMap<TypeId, FuncType>,
     /// Types that need an entry thunk: those of functions that anything outside can call.
@@ -440,37 +533,75 @@ pub(crate) struct Program<'a> {
     pub imports: Vec<Import>,
     /// All exports, sorted by name.
     pub exports: Vec<Export>,
+    /// Rows of the artifact's tables of memories, tables, globals and segments: the instance, and the index in its
+    /// module's index space.
+    pub rows: Rows,
     /// The slot.
     pub layout: SlotLayout,
-    /// What is folded into the image.
-    pub folded: Folded,
     /// What cannot be folded into the image.
-    pub init: Vec<InitStep>,
+    pub init: Vec<(CoreInstance, InitStep)>,
     /// Whether a function reference of another instance can come in, so that indirect calls must tell it apart.
     pub foreign_funcrefs: bool,
     /// The helpers in the text.
-    pub helpers: Vec<Helper>,
+    pub helpers: Vec<(Helper, Group)>,
+    /// The glue, if this is a component.
+    pub component: Option<ComponentProgram>,
+    /// Tables that never change.
+    pub constant_tables: ConstantTables,
+    /// What the index spaces of glue mean: nothing.
+    pub no_env: Env,
+}
+
+/// See [`Program::rows`].
+#[derive(Debug, Default)]
+pub(crate) struct Rows {
+    /// Memories.
+    pub memories: Vec<(CoreInstance, u32)>,
+    /// Tables.
+    pub tables: Vec<(CoreInstance, u32)>,
+    /// Globals.
+    pub globals: Vec<(CoreInstance, u32)>,
+    /// Data segments.
+    pub data: Vec<(CoreInstance, u32)>,
+    /// Element segments.
+    pub elements: Vec<(CoreInstance, u32)>,
 }
 
 impl Program<'_> {
     /// Everything that goes into the text, in order.
     pub(crate) fn symbols(&self) -> Vec<Symbol> {
         let functions = self.funcs.keys().map(Symbol::Function);
-        let stubs = self.func_imports.keys().map(Symbol::ImportStub);
+        // What a component imports is the host's, and called as such.
+        let imports = if self.component.is_some() { None } else { Some(self.func_imports.keys()) };
+        let stubs = imports.into_iter().flatten().map(Symbol::ImportStub);
         let hosts = self.func_imports.keys().map(Symbol::HostThunk);
         let entries = self.entry_types.iter().copied().map(Symbol::EntryThunk);
         let init = (!self.init.is_empty()).then_some(Symbol::Init);
-        let helpers = self.helpers.iter().copied().map(Symbol::Helper);
-        functions.chain(stubs).chain(hosts).chain(entries).chain(init).chain(helpers).collect()
+        let helpers = self.helpers.iter().map(|(helper, group)| Symbol::Helper(*helper, *group));
+        let glue = self.component.iter().flat_map(|component| component.glue_symbols());
+        functions.chain(stubs).chain(hosts).chain(entries).chain(init).chain(helpers).chain(glue).collect()
+    }
+
+    /// Distance in bytes from the base of one group to that of another.
+    pub(crate) fn distance(&self, from: Group, to: Group) -> i64 {
+        self.groups[to].base_offset.cast_signed() - self.groups[from].base_offset.cast_signed()
+    }
+
+    /// The group whose base the code of a function takes; that of an import is not known.
+    pub(crate) fn group_of(&self, place: FuncPlace) -> Group {
+        if let FuncPlace::Defined(func) = place { self.funcs[func].group } else { Group::FIRST }
     }
 
     /// Where the input has the code of a symbol, as far as it has.
     pub(crate) fn place(&self, symbol: Symbol) -> Place {
         match symbol {
-            Symbol::Function(func) => {
-                let offset = self.module.bodies[func.index()].body.range().start as u64;
-                Place { function: Some(self.funcs[func].index), offset }
-            }
+            Symbol::Function(func) => match self.funcs[func].body {
+                FuncBody::Wasm(instance, index) => {
+                    let offset = self.instances[instance].module.body(index).body.range().start as u64;
+                    Place { function: Some(index), offset }
+                }
+                _ => Place::default(),
+            },
             Symbol::ImportStub(import) | Symbol::HostThunk(import) => {
                 Place { function: Some(import.as_u32()), offset: 0 }
             }
@@ -485,14 +616,27 @@ impl Program<'_> {
             format!("precast.{kind}.{}.{}", import.module, import.name)
         };
         match symbol {
-            Symbol::Function(func) => self.module.func_name(self.funcs[func].index),
+            Symbol::Function(func) => self.func_name(func),
             Symbol::ImportStub(index) => import("import", index),
             Symbol::HostThunk(index) => import("host", index),
             Symbol::EntryThunk(ty) => format!("precast.entry.{}", ty.as_u32()),
             Symbol::Init => "precast.init".into(),
-            Symbol::Helper(Helper::MemoryCopy) => "precast.memory_copy".into(),
-            Symbol::Helper(Helper::MemoryFill) => "precast.memory_fill".into(),
+            Symbol::Helper(Helper::MemoryCopy, _) => "precast.memory_copy".into(),
+            Symbol::Helper(Helper::MemoryFill, _) => "precast.memory_fill".into(),
+            Symbol::Glue(helper) => format!("precast.glue.{}", helper.name()),
             Symbol::TextStart => "precast.text".into(),
+        }
+    }
+
+    fn func_name(&self, func: DefinedFunc) -> String {
+        match self.funcs[func].body {
+            FuncBody::Wasm(instance, index) => self.instances[instance].module.func_name(index),
+            FuncBody::Forward(FuncPlace::Defined(to)) => format!("precast.forward.{}", self.func_name(to)),
+            FuncBody::Forward(to) => format!("precast.forward.{}", self.symbol_name(to.symbol())),
+            FuncBody::Adapter(adapter) => format!("precast.adapter.{}", adapter.as_u32()),
+            FuncBody::ResourceNew(resource, _) => format!("precast.resource_new.{}", resource.as_u32()),
+            FuncBody::ResourceRep(resource, _) => format!("precast.resource_rep.{}", resource.as_u32()),
+            FuncBody::ResourceDrop(resource, _) => format!("precast.resource_drop.{}", resource.as_u32()),
         }
     }
 }

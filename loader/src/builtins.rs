@@ -22,6 +22,7 @@ use crate::references;
 use crate::state::{GlobalState, MemoryState, TableState};
 use crate::store::StoreInner;
 use crate::sys;
+use crate::transcode;
 
 /// What [`precast_abi::host::HostWords::BUILTINS`] of every instance points to, which is the second field: a host thunk
 /// finds the host-call switch in the word before.
@@ -219,6 +220,117 @@ mod bodies {
         }
         0
     }
+
+    pub(super) extern "C" fn utf8_check(words: *mut u8, memory: u32, at: u32, len: u32) -> u32 {
+        status(|| {
+            let at = caller(words).memory(memory)?.range(at.into(), len.into())?;
+            // SAFETY: `range` gives `len` bytes of a live memory, which nothing writes before the guest goes on.
+            transcode::check_utf8(unsafe { std::slice::from_raw_parts(at, len as usize) })
+        })
+    }
+
+    pub(super) extern "C" fn utf16_copy(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 2, room: 2 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf16_copy)
+    }
+
+    pub(super) extern "C" fn utf16_to_ascii(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 2, room: 1 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf16_to_ascii)
+    }
+
+    pub(super) extern "C" fn utf16_to_utf8(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 2, room: 3 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf16_to_utf8)
+    }
+
+    pub(super) extern "C" fn utf16_to_latin1(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 2, room: 1 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf16_to_latin1)
+    }
+
+    pub(super) extern "C" fn utf8_to_utf16(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 1, room: 2 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf8_to_utf16)
+    }
+
+    pub(super) extern "C" fn utf8_to_latin1(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 1, room: 1 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::utf8_to_latin1)
+    }
+
+    pub(super) extern "C" fn latin1_to_utf8(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 1, room: 2 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::latin1_to_utf8)
+    }
+
+    pub(super) extern "C" fn latin1_to_utf16(
+        words: *mut u8,
+        to_memory: u32,
+        from_memory: u32,
+        to: u32,
+        from: u32,
+        len: u32,
+    ) -> u64 {
+        let sizes = Sizes { unit: 1, room: 2 };
+        caller(words).transcode((to_memory, to), (from_memory, from), len, sizes, transcode::latin1_to_utf16)
+    }
+}
+
+/// Bytes of a code unit, and for each one the room in bytes that the result may take.
+#[derive(Clone, Copy)]
+struct Sizes {
+    unit: u64,
+    room: u64,
 }
 
 /// The instance that calls a builtin.
@@ -240,6 +352,35 @@ impl Caller {
     fn memory(self, index: u32) -> Option<MemoryState> {
         // SAFETY: the caller and its store are alive; the borrow ends with the statement.
         unsafe { MemoryState::new(self.store(), (*self.0).memory(index)?) }
+    }
+
+    /// Has `convert` write what `len` code units say to another place. −1 as `u64` if it refuses, or a range is out of
+    /// bounds, or the two overlap.
+    fn transcode(
+        self,
+        (to_memory, to): (u32, u32),
+        (from_memory, from): (u32, u32),
+        len: u32,
+        sizes: Sizes,
+        convert: impl FnOnce(&[u8], &mut [u8]) -> Option<u64>,
+    ) -> u64 {
+        let run = || {
+            let (from_len, to_len) = (u64::from(len) * sizes.unit, u64::from(len) * sizes.room);
+            let from = self.memory(from_memory)?.range(from.into(), from_len)?;
+            let to = self.memory(to_memory)?.range(to.into(), to_len)?;
+            let (from_start, to_start) = (from.addr() as u64, to.addr() as u64);
+            let apart = from_start + from_len <= to_start || to_start + to_len <= from_start;
+            if !apart && from_len > 0 && to_len > 0 {
+                return None;
+            }
+            // SAFETY: `range` gives as many bytes of live memories; they do not overlap, and nothing else reads or
+            // writes them before the guest goes on.
+            unsafe {
+                let from = std::slice::from_raw_parts(from, from_len as usize);
+                convert(from, std::slice::from_raw_parts_mut(to, to_len as usize))
+            }
+        };
+        run().unwrap_or(u64::MAX)
     }
 
     fn table(self, index: u32) -> Option<TableState> {

@@ -19,6 +19,7 @@ mod slot;
 mod sys;
 #[cfg(all(test, target_arch = "x86_64"))]
 mod testing;
+mod transcode;
 mod trap;
 mod types;
 mod verify;

@@ -6,7 +6,7 @@
 use cranelift_codegen::entity::EntityRef;
 use precast_abi::bytes::Span;
 use precast_abi::meta::{
-    DataRow, ElementRow, ExportRow, ExternKind, FunctionRow, GlobalRow, Header, ImportRow, MemoryRow, MetaBuilder,
+    DataRow, ElementRow, ExportRow, ExternKind, FunctionRow, GlobalRow, GroupRow, Header, ImportRow, MemoryRow, MetaBuilder,
     NO_MAXIMUM, NONE, RunRow, TableRow, TypeRow,
 };
 use precast_abi::slot::WASM_PAGE;
@@ -17,7 +17,9 @@ use super::LinkInput;
 use super::names::TextFunction;
 use crate::error::{Error, Place};
 use crate::options::{OptLevel, Options};
-use crate::program::{FuncPlace, GlobalPlace, Memory, MemoryPlace, Program, Symbol, TablePlace};
+use crate::component::linkage::CoreInstance;
+use crate::layout::reservation;
+use crate::program::{GlobalPlace, Group, Instance, MemoryPlace, Program, Symbol, TablePlace};
 
 /// Bytes of names, signatures and segments: spans in the tables reach 4 GiB, and the rows need some of that.
 const BLOB_LIMIT: u64 = 2 << 30;
@@ -29,6 +31,7 @@ const BLOB_LIMIT: u64 = 2 << 30;
 pub(super) fn meta(input: &LinkInput<'_>, functions: &[TextFunction]) -> Result<MetaBuilder, Error> {
     let mut tables = Tables { input, meta: MetaBuilder::new(header(input)), blob_len: 0 };
     tables.meta.header.producer = tables.text(&producer(input))?;
+    tables.meta.header.wit = tables.text(input.options.wit.as_deref().unwrap_or_default())?;
     tables.types()?;
     tables.functions(functions)?;
     tables.imports()?;
@@ -39,6 +42,8 @@ pub(super) fn meta(input: &LinkInput<'_>, functions: &[TextFunction]) -> Result<
     tables.data()?;
     tables.elements()?;
     tables.runs();
+    tables.groups();
+    tables.component()?;
     Ok(tables.meta)
 }
 
@@ -106,9 +111,9 @@ fn leb128(mut value: usize, out: &mut Vec<u8>) {
 }
 
 /// The tables being filled.
-struct Tables<'a> {
-    input: &'a LinkInput<'a>,
-    meta: MetaBuilder,
+pub(super) struct Tables<'a> {
+    pub(super) input: &'a LinkInput<'a>,
+    pub(super) meta: MetaBuilder,
     /// At least the length of the blob.
     blob_len: u64,
 }
@@ -171,9 +176,10 @@ impl Tables<'_> {
     }
 
     fn exports(&mut self) -> Result<(), Error> {
-        for export in &self.input.program.exports {
+        let program = self.input.program;
+        for export in &program.exports {
             let (ty, text_offset) = if export.kind == ExternKind::Func {
-                let (place, ty): (FuncPlace, _) = self.input.program.env.funcs[export.index as usize];
+                let (place, ty) = program.instances[CoreInstance::new(0)].env.funcs[export.index as usize];
                 (ty.as_u32(), self.text_offset(place.symbol())?)
             } else {
                 (NONE, NONE)
@@ -187,21 +193,23 @@ impl Tables<'_> {
     fn memories(&mut self) {
         let program = self.input.program;
         let imports = import_rows(program, ExternKind::Memory);
-        for (index, memory) in program.env.memories.iter().enumerate() {
+        for (row, &(instance, index)) in program.rows.memories.iter().enumerate() {
+            let Instance { env, group, .. } = &program.instances[instance];
+            let memory = env.memories[index as usize];
             let (size_word, slot_offset, reservation) = match memory.place {
                 MemoryPlace::Own { start, size_word } => {
-                    let slot_offset = program.layout.base_offset.wrapping_add_signed(start);
-                    (size_word, slot_offset, reservation(program, start, slot_offset))
+                    let slot_offset = program.groups[*group].base_offset.wrapping_add_signed(start);
+                    (from_base(program, *group, size_word), slot_offset, reservation(program.layout.page_size))
                 }
                 MemoryPlace::Imported { .. } => (0, 0, 0),
             };
             self.meta.memories.push(MemoryRow {
-                import: import_row(&imports, index),
+                import: import_row(&imports, row),
                 model: memory.model as u32,
                 min: memory.min,
                 max: memory.max.unwrap_or(NO_MAXIMUM),
                 page_size_log2: WASM_PAGE.ilog2(),
-                size_word: size_word.into(),
+                size_word,
                 slot_offset,
                 reservation,
             });
@@ -211,19 +219,24 @@ impl Tables<'_> {
     fn tables(&mut self) {
         let program = self.input.program;
         let imports = import_rows(program, ExternKind::Table);
-        for (index, table) in program.env.tables.iter().enumerate() {
+        for (row, &(instance, index)) in program.rows.tables.iter().enumerate() {
+            let Instance { env, group, .. } = &program.instances[instance];
+            let table = env.tables[index as usize];
             let (limit, size_word, elements) = match table.place {
-                TablePlace::Own { elements, size_word } => (table.limit, size_word, elements),
+                TablePlace::Own { elements, size_word } => {
+                    let at = |offset| from_base(program, *group, offset);
+                    (table.limit, at(size_word), at(elements))
+                }
                 TablePlace::Imported { .. } => (0, 0, 0),
             };
             self.meta.tables.push(TableRow {
-                import: import_row(&imports, index),
+                import: import_row(&imports, row),
                 element: table.element as u32,
                 min: table.min,
                 max: table.max.unwrap_or(NO_MAXIMUM),
                 limit,
-                size_word: size_word.into(),
-                elements: elements.into(),
+                size_word,
+                elements,
             });
         }
     }
@@ -231,23 +244,28 @@ impl Tables<'_> {
     fn globals(&mut self) {
         let program = self.input.program;
         let imports = import_rows(program, ExternKind::Global);
-        for (index, global) in program.env.globals.iter().enumerate() {
+        for (row, &(instance, index)) in program.rows.globals.iter().enumerate() {
+            let Instance { env, group, .. } = &program.instances[instance];
+            let global = env.globals[index as usize];
             let cell = match global.place {
-                GlobalPlace::Own { cell } => cell,
+                GlobalPlace::Own { cell } => from_base(program, *group, cell),
                 GlobalPlace::Imported { .. } => 0,
             };
-            let (import, ty) = (import_row(&imports, index), global.ty as u32);
-            self.meta.globals.push(GlobalRow { import, ty, mutable: global.mutable.into(), cell: cell.into() });
+            let (import, ty) = (import_row(&imports, row), global.ty as u32);
+            self.meta.globals.push(GlobalRow { import, ty, mutable: global.mutable.into(), cell });
         }
     }
 
     fn data(&mut self) -> Result<(), Error> {
         let program = self.input.program;
-        for (place, segment) in program.env.data.iter().zip(&program.module.data) {
-            let row = match place.len_word {
+        for &(instance, index) in &program.rows.data {
+            let Instance { module, env, group, .. } = &program.instances[instance];
+            let segment = &module.data[index as usize];
+            let row = match env.data[index as usize].len_word {
                 Some(len_word) => {
                     self.claim(segment.bytes.len())?;
-                    DataRow { contents: self.meta.blob.append(segment.bytes), len_word: len_word.into() }
+                    let contents = self.meta.blob.append(segment.bytes);
+                    DataRow { contents, len_word: from_base(program, *group, len_word) }
                 }
                 None => DataRow { contents: Span::default(), len_word: 0 },
             };
@@ -257,22 +275,37 @@ impl Tables<'_> {
     }
 
     fn elements(&mut self) -> Result<(), Error> {
-        let references = &self.input.image.element_refs;
-        for (place, references) in self.input.program.env.elements.iter().zip(references) {
+        let program = self.input.program;
+        for (&(instance, index), references) in program.rows.elements.iter().zip(&self.input.image.element_refs) {
+            let Instance { env, group, .. } = &program.instances[instance];
+            let place = env.elements[index as usize];
+            let at = |offset| from_base(program, *group, offset);
             let row = match (place.len_word, place.cells) {
                 (None, _) => ElementRow { contents: Span::default(), cells: 0, len_word: 0 },
                 (Some(len_word), Some(cells)) => {
-                    ElementRow { contents: Span::default(), cells: cells.into(), len_word: len_word.into() }
+                    ElementRow { contents: Span::default(), cells: at(cells), len_word: at(len_word) }
                 }
                 (Some(len_word), None) => {
                     let bytes: Vec<u8> = references.iter().flat_map(|reference| reference.to_le_bytes()).collect();
                     self.claim(bytes.len() + size_of::<u64>())?;
-                    ElementRow { contents: self.meta.blob.append_aligned(&bytes), cells: 0, len_word: len_word.into() }
+                    ElementRow { contents: self.meta.blob.append_aligned(&bytes), cells: 0, len_word: at(len_word) }
                 }
             };
             self.meta.elements.push(row);
         }
         Ok(())
+    }
+
+    /// Groups are said only if there are several: the layout has the first.
+    fn groups(&mut self) {
+        let groups = &self.input.program.groups;
+        if groups.len() > 1 {
+            let rows = groups.values().map(|group| GroupRow {
+                block_start: group.block_start,
+                base_offset: group.base_offset,
+            });
+            self.meta.groups.extend(rows);
+        }
     }
 
     fn runs(&mut self) {
@@ -284,16 +317,16 @@ impl Tables<'_> {
         }
     }
 
-    fn text_offset(&self, symbol: Symbol) -> Result<u32, Error> {
+    pub(super) fn text_offset(&self, symbol: Symbol) -> Result<u32, Error> {
         let offset = self.input.text.offset(symbol);
         offset.ok_or_else(|| Error::internal("link", format_args!("{symbol:?} was not compiled")))
     }
 
-    fn text(&mut self, text: &str) -> Result<Span, Error> {
+    pub(super) fn text(&mut self, text: &str) -> Result<Span, Error> {
         self.bytes(text.as_bytes())
     }
 
-    fn bytes(&mut self, bytes: &[u8]) -> Result<Span, Error> {
+    pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<Span, Error> {
         self.claim(bytes.len())?;
         Ok(self.meta.blob.intern(bytes))
     }
@@ -319,15 +352,7 @@ fn import_row(rows: &[u32], index: usize) -> u32 {
     rows.get(index).copied().unwrap_or(NONE)
 }
 
-/// Bytes of addresses of a memory: up to the next one or the end of the slot, since nothing else comes after the base.
-fn reservation(program: &Program<'_>, start: i64, slot_offset: u64) -> u64 {
-    let own_start = |memory: &Memory| match memory.place {
-        MemoryPlace::Own { start, .. } => Some(start),
-        MemoryPlace::Imported { .. } => None,
-    };
-    let next = program.env.memories.iter().filter_map(own_start).filter(|other| *other > start).min();
-    match next {
-        Some(next) => (next - start) as u64,
-        None => program.layout.slot_size - slot_offset,
-    }
+/// An offset from a group's base as one from the program's.
+fn from_base(program: &Program<'_>, group: Group, offset: i32) -> i64 {
+    program.distance(Group::FIRST, group) + i64::from(offset)
 }

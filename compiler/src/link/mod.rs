@@ -6,13 +6,14 @@
 //! | part | file |
 //! |---|---|
 //! | names of the functions in the text | `names.rs` |
-//! | `.precast.meta` | `meta.rs` |
+//! | `.precast.meta` | `meta.rs`, `component.rs` |
 //! | `.eh_frame`, `.eh_frame_hdr` | `eh_frame.rs` |
 //! | what the symbol tables list | `symbols.rs` |
 //! | places in the file | `places.rs` |
 //! | the file | `elf.rs` |
 //! | the relocatable object | `object.rs` |
 
+mod component;
 mod eh_frame;
 mod elf;
 mod meta;

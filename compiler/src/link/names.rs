@@ -5,7 +5,7 @@ use std::ops::Range;
 use precast_abi::meta::FunctionKind;
 
 use super::LinkInput;
-use crate::program::{Program, Symbol};
+use crate::program::{FuncBody, Program, Symbol};
 
 /// A function in the text.
 pub(super) struct TextFunction {
@@ -33,12 +33,16 @@ pub(super) fn functions(input: &LinkInput<'_>) -> Vec<TextFunction> {
 /// How the function table describes a symbol; the start of the text is a place and no function.
 fn kind(program: &Program<'_>, symbol: Symbol) -> Option<(FunctionKind, u32)> {
     Some(match symbol {
-        Symbol::Function(func) => (FunctionKind::Wasm, program.funcs[func].index),
+        Symbol::Function(func) => match program.funcs[func].body {
+            FuncBody::Wasm(_, index) => (FunctionKind::Wasm, index),
+            _ => (FunctionKind::Glue, func.as_u32()),
+        },
         Symbol::ImportStub(func) => (FunctionKind::ImportStub, program.func_imports[func].row),
         Symbol::HostThunk(func) => (FunctionKind::HostThunk, program.func_imports[func].row),
         Symbol::EntryThunk(ty) => (FunctionKind::EntryThunk, ty.as_u32()),
         Symbol::Init => (FunctionKind::Init, 0),
-        Symbol::Helper(helper) => (FunctionKind::Helper, helper as u32),
+        Symbol::Helper(helper, _) => (FunctionKind::Helper, helper as u32),
+        Symbol::Glue(helper) => (FunctionKind::Glue, helper as u32),
         Symbol::TextStart => return None,
     })
 }

@@ -41,7 +41,9 @@ impl Symbols {
             name: without_nul(&function.name).into_owned(),
             range: function.range.clone(),
         });
-        let soname = program.module.name.filter(|name| !name.is_empty()).unwrap_or("precast-artifact");
+        let root = program.instances.values().next().and_then(|instance| instance.module.name);
+        let root = root.filter(|_| program.component.is_none());
+        let soname = root.filter(|name| !name.is_empty()).unwrap_or("precast-artifact");
         Ok(Symbols {
             soname: without_nul(soname).into_owned(),
             locals: locals.collect(),
@@ -54,7 +56,8 @@ fn exports(program: &Program<'_>, functions: &[TextFunction], text: &Text) -> Re
     let mut names = BTreeSet::new();
     let mut symbols = Vec::new();
     for export in program.exports.iter().filter(|export| export.kind == ExternKind::Func) {
-        let (FuncPlace::Defined(func), _) = program.env.funcs[export.index as usize] else { continue };
+        let Some(instance) = program.instances.values().next() else { continue };
+        let (FuncPlace::Defined(func), _) = instance.env.funcs[export.index as usize] else { continue };
         let name = format!("{EXPORT_PREFIX}{}", without_nul(&export.name));
         // Of two names that differ only in a NUL, the first wins: nobody can ask `dlsym` for either.
         if !names.insert(name.clone()) {

@@ -2,7 +2,6 @@
 
 use std::mem;
 
-use cranelift_codegen::entity::EntityRef;
 use cranelift_codegen::ir::types::{F32, F64, I32, I64};
 use cranelift_codegen::ir::{Function, SourceLoc, Value};
 use cranelift_codegen::isa::TargetIsa;
@@ -11,15 +10,16 @@ use wasmparser::{FuncValidator, Operator, OperatorsReader, ValidatorResources};
 
 use super::locals::Locals;
 use super::signature::{clif_type, value_type};
-use super::translator::FuncTranslator;
-use super::{Entry, Scratch, build};
+use super::translator::{FuncTranslator, Home};
+use super::{Entry, Scratch, build_at};
 use super::{address_locals, bulk, call, control, global, memory, numeric, reference, simd, support, table};
 use crate::Error;
 use crate::error::Place;
 use crate::module::Body;
-use crate::program::{Const, DefinedFunc, Program, Symbol};
+use crate::component::linkage::CoreInstance;
+use crate::program::{Const, DefinedFunc, FuncDef, Program, Symbol};
 
-/// Validates and translates a function of the program.
+/// Validates and translates a function of the program: that of a core instance's module with this index.
 ///
 /// # Errors
 /// [`Error::Invalid`] if it is not valid, whatever else is wrong with it; otherwise [`Error::Unsupported`] or
@@ -28,14 +28,16 @@ pub(crate) fn function(
     program: &Program<'_>,
     isa: &dyn TargetIsa,
     func: DefinedFunc,
+    (instance, index): (CoreInstance, u32),
     scratch: &mut Scratch,
 ) -> Result<Function, Error> {
-    let definition = program.funcs[func];
-    let body = &program.module.bodies[func.index()];
+    let FuncDef { ty, group, .. } = program.funcs[func];
+    let body = program.instances[instance].module.body(index);
+    let home = Home { env: &program.instances[instance].env, group };
     let mut validator = body.validator(mem::take(&mut scratch.allocations));
     let symbol = Symbol::Function(func);
-    let result = build(program, isa, symbol, Entry::Function(definition.ty), &mut scratch.builder, |t, arguments| {
-        translate(t, &mut validator, body, arguments, definition.index)
+    let result = build_at(program, isa, symbol, Entry::Function(ty), home, &mut scratch.builder, |t, arguments| {
+        translate(t, &mut validator, body, arguments, index)
     });
     scratch.allocations = validator.into_allocations();
     result

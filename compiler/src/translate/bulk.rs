@@ -8,6 +8,7 @@ use wasmparser::Operator;
 
 use super::translator::{FuncTranslator, Region, trap_code};
 use crate::program::{Helper, SegmentPlace};
+use crate::resolve::has_memory_at_base;
 
 /// Translates the operator if it is one of this family.
 pub(super) fn operator(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
@@ -28,7 +29,7 @@ pub(super) fn operator(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 impl FuncTranslator<'_> {
     fn memory_fill(&mut self, memory: u32) {
         let (to, value, len) = self.pop3();
-        let failed = if memory == 0 && self.has_helper(Helper::MemoryFill) {
+        let failed = if self.has_helper(Helper::MemoryFill, memory) {
             self.call_helper(Helper::MemoryFill, [to, value, len])
         } else {
             self.fill_by_builtin(memory, to, value, len)
@@ -38,7 +39,7 @@ impl FuncTranslator<'_> {
 
     fn memory_copy(&mut self, to_memory: u32, from_memory: u32) {
         let (to, from, len) = self.pop3();
-        let failed = if (to_memory, from_memory) == (0, 0) && self.has_helper(Helper::MemoryCopy) {
+        let failed = if to_memory == from_memory && self.has_helper(Helper::MemoryCopy, to_memory) {
             self.call_helper(Helper::MemoryCopy, [to, from, len])
         } else {
             self.copy_by_builtin(to_memory, from_memory, to, from, len)
@@ -46,8 +47,8 @@ impl FuncTranslator<'_> {
         self.ins().trapnz(failed, trap_code(TrapCode::MemoryOutOfBounds));
     }
 
-    fn has_helper(&self, helper: Helper) -> bool {
-        self.program.helpers.contains(&helper)
+    fn has_helper(&self, helper: Helper, memory: u32) -> bool {
+        memory == 0 && has_memory_at_base(self.env) && self.program.helpers.contains(&(helper, self.group))
     }
 
     /// Fills by the builtin; returns other than zero if that is out of bounds.

@@ -3,7 +3,7 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{
-    Block, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, SigRef, StackSlotData, StackSlotKind, Value,
+    Block, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, InstructionData, SigRef, StackSlotData, StackSlotKind, Value,
 };
 use precast_abi::funcref::FOREIGN_TYPE;
 use precast_abi::host::{FuncImport, HostWords};
@@ -60,10 +60,11 @@ impl FuncTranslator<'_> {
                 let (code, base) = self.import(import);
                 self.call(Callee::Address(code), base, ty, &arguments, tail)
             }
-            place => {
-                let callee = Callee::Direct(self.function_ref(place.symbol(), ty));
+            FuncPlace::Imported(import) => {
+                let callee = Callee::Direct(self.function_ref(Symbol::ImportStub(import), ty));
                 self.call(callee, self.base, ty, &arguments, tail)
             }
+            place => self.call_place(place, ty, &arguments, tail),
         };
         self.finish_call(&results, tail);
     }
@@ -74,6 +75,9 @@ impl FuncTranslator<'_> {
         let index = self.pop();
         let arguments = self.pop_many(self.program.types[ty].params.len());
         let results = match self.env.tables[table as usize].place {
+            _ if let Some(place) = self.known_element(table, index, ty) => {
+                self.call_place(place, ty, &arguments, tail)
+            }
             TablePlace::Own { elements, .. } => {
                 let address = self.own_element(table, index, TrapCode::UndefinedElement);
                 let flags = self.flags(Region::Tables);
@@ -88,6 +92,16 @@ impl FuncTranslator<'_> {
             }
         };
         self.finish_call(&results, tail);
+    }
+
+    /// The function at `index` of a table, if both are constant and the function is of type `ty`.
+    fn known_element(&self, table: u32, index: Value, ty: TypeId) -> Option<FuncPlace> {
+        let elements = self.program.constant_tables.get(&self.env.tables[table as usize].row)?;
+        let inst = self.builder.func.dfg.value_def(index).inst()?;
+        let InstructionData::UnaryImm { imm, .. } = self.builder.func.dfg.insts[inst] else { return None };
+        let (owner, func) = (*elements.get(usize::try_from(imm.bits()).ok()?)?)?;
+        let (place, found) = self.program.instances[owner].env.funcs[func as usize];
+        (found == ty).then_some(place)
     }
 
     /// Calls what a reference in the instance's own encoding refers to. All that is not an own function of exactly the
@@ -298,7 +312,7 @@ impl FuncTranslator<'_> {
 
     /// The address of the host words, and a row of the table of builtins.
     pub(super) fn builtin_row(&mut self, row: i32) -> (Value, Value) {
-        let (base, distance) = (self.base, self.program.layout.base_offset.cast_signed());
+        let (base, distance) = (self.base, self.program.groups[self.group].base_offset.cast_signed());
         let words = self.ins().iadd_imm_s(base, -distance);
         let table = self.ins().load(I64, Self::constant_flags(), words, HostWords::BUILTINS);
         (words, self.ins().load(I64, Self::constant_flags(), table, row * 8))
@@ -306,7 +320,7 @@ impl FuncTranslator<'_> {
 
     /// Calls a helper.
     pub(super) fn call_helper(&mut self, helper: Helper, arguments: [Value; 3]) -> Value {
-        let function = self.function_ref(Symbol::Helper(helper), self.ty);
+        let function = self.function_ref(Symbol::Helper(helper, self.group), self.ty);
         let [first, second, third] = arguments;
         let values = [self.base, first, second, third];
         let inst = self.ins().call(function, &values);
@@ -319,7 +333,7 @@ impl FuncTranslator<'_> {
             return *function;
         }
         let signature = match symbol {
-            Symbol::Helper(_) => self.builder.import_signature(signature::helper()),
+            Symbol::Helper(..) => self.builder.import_signature(signature::helper()),
             _ => self.function_signature(ty),
         };
         let name = self.builder.func.declare_imported_user_function(symbol.to_external_name());

@@ -26,7 +26,7 @@ impl FuncTranslator<'_> {
     /// Pushes a global's value: as a constant if the compiler knows it and it cannot change.
     pub(super) fn global_get(&mut self, index: u32) {
         let global = self.env.globals[index as usize];
-        let value = match self.constant_global(index) {
+        let value = match global.known {
             Some(value) => self.constant(value),
             None if is_translated(&global) => {
                 let row = self.i32(global.row);
@@ -51,11 +51,6 @@ impl FuncTranslator<'_> {
             let (address, offset, flags) = self.global_place(&global);
             self.ins().store(flags, value, address, offset);
         }
-    }
-
-    fn constant_global(&self, index: u32) -> Option<Const> {
-        let value = self.program.folded.global(self.program.module, index)?;
-        (!self.env.globals[index as usize].mutable).then_some(value)
     }
 
     /// A constant as a value.

@@ -10,10 +10,11 @@ use cranelift_codegen::ir::types::{I8, I8X16, I16, I32, I64};
 use cranelift_codegen::ir::{Block, Function, InstBuilder, MemFlagsData, Type, Value};
 use cranelift_codegen::isa::TargetIsa;
 
-use super::translator::FuncTranslator;
-use super::{Entry, Scratch, build};
+use super::translator::{FuncTranslator, Home};
+use super::{Entry, Scratch, build_at};
 use crate::Error;
-use crate::program::{Helper, Program, Symbol};
+use crate::program::{Group, Helper, Instance, Program, Symbol};
+use crate::resolve::has_memory_at_base;
 
 /// A range of lengths, and how to cover it.
 struct Tier {
@@ -46,9 +47,15 @@ pub(crate) fn helper(
     program: &Program<'_>,
     isa: &dyn TargetIsa,
     helper: Helper,
+    group: Group,
     scratch: &mut Scratch,
 ) -> Result<Function, Error> {
-    build(program, isa, Symbol::Helper(helper), Entry::Helper, &mut scratch.builder, |t, arguments| {
+    let symbol = Symbol::Helper(helper, group);
+    let of_group = |instance: &&Instance<'_>| instance.group == group && has_memory_at_base(&instance.env);
+    let instance = program.instances.values().find(of_group);
+    let env = instance.map_or(&program.no_env, |instance| &instance.env);
+    let home = Home { env, group };
+    build_at(program, isa, symbol, Entry::Helper, home, &mut scratch.builder, |t, arguments| {
         match (helper, arguments) {
             (Helper::MemoryCopy, &[to, from, len]) => t.copy_helper(to, from, len),
             (Helper::MemoryFill, &[to, value, len]) => t.fill_helper(to, value, len),

@@ -9,46 +9,50 @@ use super::{Entry, Scratch, build};
 use crate::Error;
 use crate::error::Place;
 use crate::module::ElementItem;
-use crate::program::{Const, ConstExpr, ConstOp, InitStep, Program, Symbol, TypeId};
+use crate::component::linkage::CoreInstance;
+use crate::program::{Group, Const, ConstExpr, ConstOp, InitStep, Program, Symbol, TypeId};
 
 /// Operations of constant expressions that the initialiser may have.
 const OPERATIONS: u64 = 1 << 20;
 
 /// The initialiser: runs [`Program::init`] in order.
 pub(crate) fn init(program: &Program<'_>, isa: &dyn TargetIsa, scratch: &mut Scratch) -> Result<Function, Error> {
-    let operations = program.init.iter().map(|step| operations(program, step)).sum();
+    let operations = program.init.iter().map(|(instance, step)| operations(program, *instance, step)).sum();
     if operations > OPERATIONS {
         let what = "the number of operations that initialise globals and element segments";
         return Err(Error::Limit { what, found: operations, limit: OPERATIONS, place: Place::default() });
     }
-    build(program, isa, Symbol::Init, Entry::Border(TypeId::from_u32(0)), &mut scratch.builder, |t, _| {
+    build(program, isa, Symbol::Init, Entry::Border(TypeId::from_u32(0)), Group::FIRST, &mut scratch.builder, |t, _| {
         t.initialising = true;
-        for step in &program.init {
-            t.init_step(step);
+        for (instance, step) in &program.init {
+            t.move_to(*instance);
+            t.init_step(*instance, step);
         }
         t.ins().return_(&[]);
         Ok(())
     })
 }
 
-fn operations(program: &Program<'_>, step: &InitStep) -> u64 {
+fn operations(program: &Program<'_>, instance: CoreInstance, step: &InitStep) -> u64 {
     match step {
         InitStep::Global { value: expression, .. }
         | InitStep::Element { offset: expression, .. }
         | InitStep::Data { offset: expression, .. } => expression.0.len() as u64,
-        InitStep::ElementRefs { segment } => program.module.elements[*segment as usize].items.len() as u64,
+        InitStep::ElementRefs { segment } => {
+            program.instances[instance].module.elements[*segment as usize].items.len() as u64
+        }
         InitStep::Start(_) => 1,
     }
 }
 
 impl FuncTranslator<'_> {
-    fn init_step(&mut self, step: &InitStep) {
+    fn init_step(&mut self, instance: CoreInstance, step: &InitStep) {
         match step {
             InitStep::Global { global, value } => {
                 self.evaluate(value);
                 self.global_set(*global);
             }
-            InitStep::ElementRefs { segment } => self.init_references(*segment),
+            InitStep::ElementRefs { segment } => self.init_references(instance, *segment),
             InitStep::Element { segment, table, offset, len } => {
                 self.evaluate(offset);
                 self.push_whole_segment(*len);
@@ -71,9 +75,9 @@ impl FuncTranslator<'_> {
         self.push(len);
     }
 
-    fn init_references(&mut self, segment: u32) {
+    fn init_references(&mut self, instance: CoreInstance, segment: u32) {
         let Some(cells) = self.env.elements[segment as usize].cells else { return };
-        let items = &self.program.module.elements[segment as usize].items;
+        let items = &self.program.instances[instance].module.elements[segment as usize].items;
         for (offset, item) in (cells..).step_by(8).zip(items) {
             match *item {
                 ElementItem::Null => self.push_constant(Const::Null),

@@ -9,9 +9,11 @@ mod address_locals;
 mod body;
 mod bulk;
 mod call;
+mod canon;
 mod control;
 mod frame;
 mod global;
+mod glue;
 mod helper;
 mod init;
 mod limits;
@@ -32,11 +34,13 @@ use cranelift_frontend::{FunctionBuilder, FunctionBuilderContext};
 use precast_abi::types::returns_in_registers;
 use wasmparser::FuncValidatorAllocations;
 
-use self::translator::FuncTranslator;
+use self::translator::{FuncTranslator, Home};
 use crate::Error;
-use crate::program::{Program, Symbol, TypeId};
+use crate::program::{Group, Program, Symbol, TypeId};
 
 pub(crate) use self::body::function;
+pub(crate) use self::canon::{GlueHelper, ResourceFunc, adapter, glue, resource};
+pub(crate) use self::glue::forward;
 pub(crate) use self::helper::helper;
 pub(crate) use self::init::init;
 pub(crate) use self::thunks::{entry_thunk, host_thunk, import_stub};
@@ -57,14 +61,31 @@ enum Entry {
     Border(TypeId),
     /// By compiled code, as a helper.
     Helper,
+    /// By compiled code, as code that glue shares.
+    Glue(GlueHelper),
 }
 
-/// Makes a function whose code is what `body` emits, given the parameters after base and return area.
+/// Makes a function of `group` whose code is what `body` emits, given the parameters after base and return area, and
+/// which has no index spaces.
 fn build(
     program: &Program<'_>,
     isa: &dyn TargetIsa,
     symbol: Symbol,
     entry: Entry,
+    group: Group,
+    scratch: &mut FunctionBuilderContext,
+    body: impl FnOnce(&mut FuncTranslator<'_>, &[Value]) -> Result<(), Error>,
+) -> Result<Function, Error> {
+    build_at(program, isa, symbol, entry, Home { env: &program.no_env, group }, scratch, body)
+}
+
+/// The same for a function with index spaces.
+fn build_at<'p>(
+    program: &'p Program<'p>,
+    isa: &dyn TargetIsa,
+    symbol: Symbol,
+    entry: Entry,
+    home: Home<'p>,
     scratch: &mut FunctionBuilderContext,
     body: impl FnOnce(&mut FuncTranslator<'_>, &[Value]) -> Result<(), Error>,
 ) -> Result<Function, Error> {
@@ -75,6 +96,7 @@ fn build(
         }
         Entry::Border(ty) => (ty, signature::border(), false),
         Entry::Helper => (TypeId::from_u32(0), signature::helper(), false),
+        Entry::Glue(helper) => (TypeId::from_u32(0), helper.signature(), false),
     };
     let mut function = Function::with_name_signature(UserFuncName::User(symbol.to_external_name()), signature);
     let mut builder = FunctionBuilder::new(&mut function, scratch);
@@ -85,7 +107,7 @@ fn build(
     let params = builder.block_params(block).to_vec();
     let (return_area, arguments) = if wide { (Some(params[1]), &params[2..]) } else { (None, &params[1..]) };
 
-    let mut translator = FuncTranslator::new(builder, program, ty, params[0], return_area);
+    let mut translator = FuncTranslator::new(builder, program, home, ty, params[0], return_area);
     match body(&mut translator, arguments) {
         Ok(()) => {
             translator.builder.finalize(isa.frontend_config());

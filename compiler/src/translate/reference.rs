@@ -34,7 +34,7 @@ impl FuncTranslator<'_> {
 
     /// A reference to a function of the module's index space.
     pub(super) fn func_ref(&mut self, func: u32) -> Value {
-        let (place, ty) = self.env.funcs[func as usize];
+        let (place, ty) = self.env.reference(func);
         let symbol = self.function_ref(place.symbol(), ty);
         let code = self.ins().func_addr(I64, symbol);
         let text = self.text_start();

@@ -7,6 +7,7 @@ use precast_abi::types::returns_in_registers;
 
 use super::call::{Callee, Tail};
 use super::{Entry, Scratch, build, signature};
+use crate::program::Group;
 use crate::Error;
 use crate::program::{ImportedFunc, Program, Symbol, TypeId};
 
@@ -21,7 +22,7 @@ pub(crate) fn import_stub(
     scratch: &mut Scratch,
 ) -> Result<Function, Error> {
     let ty = program.func_imports[import].ty;
-    build(program, isa, Symbol::ImportStub(import), Entry::Function(ty), &mut scratch.builder, |t, arguments| {
+    build(program, isa, Symbol::ImportStub(import), Entry::Function(ty), Group::FIRST, &mut scratch.builder, |t, arguments| {
         let (code, base) = t.import(import);
         t.call_elsewhere(code, base, ty, arguments, Tail::Yes);
         Ok(())
@@ -38,7 +39,7 @@ pub(crate) fn host_thunk(
 ) -> Result<Function, Error> {
     let row = program.func_imports[import];
     let ty = &program.types[row.ty];
-    build(program, isa, Symbol::HostThunk(import), Entry::Function(row.ty), &mut scratch.builder, |t, arguments| {
+    build(program, isa, Symbol::HostThunk(import), Entry::Function(row.ty), Group::FIRST, &mut scratch.builder, |t, arguments| {
         let values = t.cells(ty.cells());
         t.store_cells(values, arguments);
         let (words, host_call) = t.builtin_row(HOST_CALL_ROW);
@@ -59,7 +60,7 @@ pub(crate) fn entry_thunk(
     ty: TypeId,
     scratch: &mut Scratch,
 ) -> Result<Function, Error> {
-    build(program, isa, Symbol::EntryThunk(ty), Entry::Border(ty), &mut scratch.builder, |t, border| {
+    build(program, isa, Symbol::EntryThunk(ty), Entry::Border(ty), Group::FIRST, &mut scratch.builder, |t, border| {
         let (code, values) = (border[0], border[1]);
         let arguments = t.load_cells(values, &program.types[ty].params);
         let results = &program.types[ty].results;

@@ -11,7 +11,7 @@ use precast_abi::trap::TrapCode;
 use super::frame::Control;
 use super::limits::Cost;
 use super::locals::Locals;
-use crate::program::{Env, Program, Symbol, TypeId};
+use crate::program::{Env, Group, Program, Symbol, TypeId};
 
 /// Kinds of memory that never overlap, so that the code generator may assume that a store to one leaves the others
 /// alone. The number is the region's `user_id`.
@@ -37,10 +37,12 @@ pub(super) enum Region {
     ImportedSizes = 7,
     /// Cells in which values cross a call: stack slots and return areas.
     Cells = 8,
+    /// State of the glue of a component.
+    Glue = 9,
 }
 
 impl Region {
-    const COUNT: usize = 9;
+    const COUNT: usize = 10;
 
     fn description(self) -> &'static str {
         match self {
@@ -52,8 +54,18 @@ impl Region {
             Region::Sizes => "own sizes",
             Region::ImportedSizes => "imported sizes",
             Region::Cells => "cells of a call",
+            Region::Glue => "state of glue",
         }
     }
+}
+
+/// Whose a function is.
+#[derive(Clone, Copy)]
+pub(super) struct Home<'a> {
+    /// What its index spaces mean.
+    pub(super) env: &'a Env,
+    /// The group whose base it takes.
+    pub(super) group: Group,
 }
 
 /// Translates one function, be it one of the module's or one that we add.
@@ -64,7 +76,9 @@ pub(super) struct FuncTranslator<'a> {
     pub(super) program: &'a Program<'a>,
     /// What the function's index spaces mean.
     pub(super) env: &'a Env,
-    /// The instance's base.
+    /// The group whose base it takes.
+    pub(super) group: Group,
+    /// The group's base.
     pub(super) base: Value,
     /// Where wide results go, if the function's are.
     pub(super) return_area: Option<Value>,
@@ -96,6 +110,7 @@ impl<'a> FuncTranslator<'a> {
     pub(super) fn new(
         builder: FunctionBuilder<'a>,
         program: &'a Program<'a>,
+        home: Home<'a>,
         ty: TypeId,
         base: Value,
         return_area: Option<Value>,
@@ -103,7 +118,8 @@ impl<'a> FuncTranslator<'a> {
         FuncTranslator {
             builder,
             program,
-            env: &program.env,
+            env: home.env,
+            group: home.group,
             base,
             return_area,
             ty,

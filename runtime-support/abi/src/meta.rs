@@ -89,12 +89,14 @@ pub enum FunctionKind {
     Init = 4,
     /// Code that functions of the module share; `index` tells helpers apart.
     Helper = 5,
+    /// Code between instances: adapters and what belongs to resources; `index` tells them apart.
+    Glue = 6,
 }
 
 impl FunctionKind {
     /// The kind stored as `raw`.
     pub fn from_raw(raw: u32) -> Option<Self> {
-        [Self::Wasm, Self::ImportStub, Self::HostThunk, Self::EntryThunk, Self::Init, Self::Helper]
+        [Self::Wasm, Self::ImportStub, Self::HostThunk, Self::EntryThunk, Self::Init, Self::Helper, Self::Glue]
             .into_iter()
             .find(|k| *k as u32 == raw)
     }

@@ -57,6 +57,29 @@ macro_rules! for_each_builtin {
             global_get_funcref(global: u32) -> u64;
             /// Sets an imported global of type `funcref` from the caller's encoding. Returns 0.
             global_set_funcref(global: u32, reference: u64) -> u32;
+
+            /// Whether bytes are UTF-8: 0, or 1 if they are not, or out of bounds.
+            utf8_check(memory: u32, at: u32, len: u32) -> u32;
+            /// Copies UTF-16. Here and below, lengths are in the source's code units, and the result is −1 as `u64` if
+            /// the text is invalid or a range is out of bounds; whatever else it is, all of the text was looked at.
+            /// Returns 1 if any unit is above 255, else 0. Writes `2 * len` bytes.
+            utf16_copy(to_memory: u32, from_memory: u32, to: u32, from: u32, len: u32) -> u64;
+            /// Writes what comes before the first unit above 127 as bytes, of which there must be room for `len`.
+            /// Returns how many that is.
+            utf16_to_ascii(to_memory: u32, from_memory: u32, to: u32, from: u32, len: u32) -> u64;
+            /// Writes UTF-8, for which there must be room for `3 * len` bytes. Returns how many bytes it takes.
+            utf16_to_utf8(to_memory: u32, from_memory: u32, to: u32, from: u32, len: u32) -> u64;
+            /// Writes Latin-1, for which there must be room for `len` bytes. Returns how many bytes it wrote, and in
+            /// bit 32 whether it stopped there, at a character that Latin-1 does not have.
+            utf16_to_latin1(to_memory: u32, from_memory: u32, to: u32, from: u32, len: u32) -> u64;
+            /// Writes UTF-16, for which there must be room for `2 * len` bytes. Returns how many units it takes.
+            utf8_to_utf16(to_memory: u32, from_memory: u32, to: u32, from: u32, len: u32) -> u64;
+            /// As `utf16_to_latin1`, from UTF-8.
+            utf8_to_latin1(to_memory: u32, from_memory: u32, to: u32, from: u32, len: u32) -> u64;
+            /// Writes UTF-8, for which there must be room for `2 * len` bytes. Returns how many bytes it takes.
+            latin1_to_utf8(to_memory: u32, from_memory: u32, to: u32, from: u32, len: u32) -> u64;
+            /// Writes UTF-16, `2 * len` bytes. Returns `len`.
+            latin1_to_utf16(to_memory: u32, from_memory: u32, to: u32, from: u32, len: u32) -> u64;
         }
     };
 }
