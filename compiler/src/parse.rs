@@ -72,10 +72,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Module<'_>, Error> {
         }
         module.read(payload).map_err(invalid)?;
     }
-    module.imported_funcs = module.funcs.len() - module.bodies.len();
-    for export in module.exports.iter().filter(|export| export.kind == ExternKind::Func) {
-        module.func_names.entry(export.index).or_insert(export.name);
-    }
+    module.finish();
     Ok(module)
 }
 
@@ -92,7 +89,8 @@ impl<'a> Module<'a> {
         self.unsupported.get_or_insert((proposal, offset));
     }
 
-    fn read(&mut self, payload: Payload<'a>) -> wasmparser::Result<()> {
+    /// Takes in what a payload of the module says, but for function bodies. The validator has seen it.
+    pub(crate) fn read(&mut self, payload: Payload<'a>) -> wasmparser::Result<()> {
         match payload {
             Payload::TypeSection(section) => {
                 for group in section.into_iter_with_offsets() {
@@ -183,6 +181,14 @@ impl<'a> Module<'a> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// To be called after the last payload.
+    pub(crate) fn finish(&mut self) {
+        self.imported_funcs = self.funcs.len() - self.bodies.len();
+        for export in self.exports.iter().filter(|export| export.kind == ExternKind::Func) {
+            self.func_names.entry(export.index).or_insert(export.name);
+        }
     }
 
     fn sub_type(&mut self, ty: &SubType, offset: usize) {
