@@ -105,7 +105,7 @@ fn flat_primitive(primitive: Primitive) -> ValType {
 }
 
 /// Makes `joined` hold either itself or `flat`.
-fn join(joined: &mut Vec<ValType>, flat: &[ValType]) {
+pub(crate) fn join(joined: &mut Vec<ValType>, flat: &[ValType]) {
     for (into, ty) in joined.iter_mut().zip(flat) {
         *into = match (*into, *ty) {
             (a, b) if a == b => a,

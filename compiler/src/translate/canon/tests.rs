@@ -155,7 +155,8 @@ fn program(
     });
     let shapes = Shapes::new(&types.0);
     let mut component = ComponentProgram {
-        types: types.0.clone(),
+        types: types.0,
+        shapes,
         func_types: PrimaryMap::new(),
         instances: PrimaryMap::new(),
         resources: PrimaryMap::new(),
@@ -189,9 +190,9 @@ fn program(
         let params: Vec<_> = params.iter().map(|ty| (String::new(), *ty)).collect();
         let row = component.func_types.push(ComponentFuncType { params: params.clone(), result: *result });
         let spilled = vec![ValType::I32];
-        let shape = shapes.record(params.iter().map(|(_, ty)| *ty));
+        let shape = component.shapes.record(params.iter().map(|(_, ty)| *ty));
         let core_params = shape.flat.filter(|flat| flat.len() <= MAX_FLAT_PARAMS).unwrap_or(spilled.clone());
-        let result_flat = result.map_or(Some(Vec::new()), |ty| shapes.of(ty).flat.clone());
+        let result_flat = result.map_or(Some(Vec::new()), |ty| component.shapes.of(ty).flat.clone());
         let by_pointer = result_flat.as_ref().is_none_or(|flat| flat.len() > 1);
         let results = if by_pointer { spilled } else { result_flat.unwrap_or_default() };
         let callee_core = FuncType { params: core_params.clone(), results: results.clone() };

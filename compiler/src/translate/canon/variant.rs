@@ -10,9 +10,10 @@ use precast_abi::types::ValType;
 
 use super::super::signature::clif_type;
 use super::super::translator::trap_code;
-use super::shape::{Shape, align_to, discriminant_size};
+use super::shape::{Shape, align_to};
 use super::transfer::{Source, Target, Transfer};
 use crate::Error;
+use crate::component::flat::discriminant_size;
 use crate::component::linkage::Type;
 
 impl Transfer<'_, '_, '_> {
@@ -24,7 +25,7 @@ impl Transfer<'_, '_, '_> {
         from: Source<'_>,
         mut to: Target<'_>,
     ) -> Result<(), Error> {
-        let discriminant_bytes = discriminant_size(cases.len() as u64);
+        let discriminant_bytes = u64::from(discriminant_size(cases.len()));
         let as_number = match discriminant_bytes {
             1 => Primitive::U8,
             2 => Primitive::U16,
@@ -35,7 +36,7 @@ impl Transfer<'_, '_, '_> {
         self.t.ins().trapnz(is_bad, trap_code(TrapCode::InvalidDiscriminant));
         self.store_scalar(as_number, case, &mut to.part(0));
 
-        let payload_align = cases.iter().flatten().map(|ty| self.shapes.of(*ty).align).max().unwrap_or(1);
+        let payload_align = cases.iter().flatten().map(|ty| self.component.shapes.of(*ty).align).max().unwrap_or(1);
         let offset = align_to(discriminant_bytes, payload_align);
         let joined = shape.flat.as_deref().and_then(|flat| flat.get(1..)).unwrap_or_default();
         let from = from.part(1, joined.len(), offset)?;
@@ -117,7 +118,7 @@ impl Transfer<'_, '_, '_> {
         from: Source<'_>,
         to: &mut Target<'_>,
     ) -> Result<(), Error> {
-        let flat = payload.and_then(|ty| self.shapes.of(ty).flat.as_deref()).unwrap_or_default();
+        let flat = payload.and_then(|ty| self.component.shapes.of(ty).flat.as_deref()).unwrap_or_default();
         let lifted: Vec<Value> = match from {
             Source::Flat(values) => values.iter().zip(flat).map(|(value, ty)| self.coerce(*value, *ty)).collect(),
             Source::Memory(_) => Vec::new(),
