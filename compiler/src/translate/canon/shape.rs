@@ -9,7 +9,6 @@ use precast_abi::component::{MAX_FLAT_PARAMS, Primitive};
 use precast_abi::types::ValType;
 
 use crate::Error;
-use crate::component::flat::{self, Types};
 use crate::component::linkage::{Resource, Type, TypeDef, TypeRow};
 use crate::error::Place;
 
@@ -68,8 +67,36 @@ impl Shape {
         }
     }
 
+    fn scalar(size: u64, flat: ValType, plain: bool) -> Self {
+        Shape { size, align: size, flat: Some(vec![flat]), plain, nodes: 1, ..Shape::default() }
+    }
+
+    /// A pointer and a length to elements of this shape.
+    fn list(element: &Shape) -> Self {
+        let flat = Some(vec![ValType::I32, ValType::I32]);
+        Shape { size: 8, align: 4, flat, plain: false, ..element.around(1) }
+    }
+
+    /// What a type around this one inherits, if its code has this one's `times` over.
+    fn around(&self, times: u64) -> Self {
+        Shape {
+            borrows: self.borrows.clone(),
+            depth: self.depth + 1,
+            nodes: self.nodes.saturating_mul(times).saturating_add(1),
+            ..Shape::default()
+        }
+    }
+
+    fn enclose(&mut self, other: &Shape) {
+        self.borrows.extend_from_slice(&other.borrows);
+        self.borrows.sort_unstable();
+        self.borrows.dedup();
+        self.depth = self.depth.max(other.depth + 1);
+        self.nodes = self.nodes.saturating_add(other.nodes);
+    }
+
     /// Fields one after the other.
-    fn record<'s>(fields: impl Iterator<Item = &'s Shape>) -> Self {
+    pub(super) fn record<'s>(fields: impl Iterator<Item = &'s Shape>) -> Self {
         let mut record = Shape { align: 1, flat: Some(Vec::new()), plain: true, nodes: 1, ..Shape::default() };
         for field in fields {
             let offset = align_to(record.size, field.align);
@@ -77,7 +104,7 @@ impl Shape {
             record.size = offset.saturating_add(field.size);
             record.align = record.align.max(field.align);
             record.flat = joined_flat(record.flat.take(), field.flat.as_deref());
-            record.enclose(field, 1);
+            record.enclose(field);
         }
         let size = align_to(record.size, record.align);
         record.plain &= size == record.size;
@@ -85,13 +112,50 @@ impl Shape {
         record
     }
 
-    /// Takes over what a type that this one has `times` over means for it.
-    fn enclose(&mut self, other: &Shape, times: u64) {
-        self.borrows.extend_from_slice(&other.borrows);
-        self.borrows.sort_unstable();
-        self.borrows.dedup();
-        self.depth = self.depth.max(other.depth + 1);
-        self.nodes = self.nodes.saturating_add(other.nodes.saturating_mul(times));
+    fn variant<'s>(cases: impl Iterator<Item = Option<&'s Shape>>) -> Self {
+        let mut count = 0;
+        let mut variant = Shape { align: 1, nodes: 1, ..Shape::default() };
+        let mut flat = Some(Vec::new());
+        for case in cases {
+            count += 1;
+            let Some(payload) = case else { continue };
+            variant.size = variant.size.max(payload.size);
+            variant.align = variant.align.max(payload.align);
+            flat = either_flat(flat.take(), payload.flat.as_deref());
+            variant.enclose(payload);
+        }
+        let discriminant = discriminant_size(count);
+        let payload_offset = align_to(discriminant, variant.align);
+        variant.align = variant.align.max(discriminant);
+        variant.size = align_to(payload_offset.saturating_add(variant.size), variant.align);
+        variant.flat = joined_flat(Some(vec![ValType::I32]), flat.as_deref());
+        variant
+    }
+
+    fn fixed_list(element: &Shape, count: u32) -> Self {
+        let flat = element.flat.as_ref().filter(|flat| flat.len() * count as usize <= MAX_FLAT_PARAMS);
+        // Core values are moved one by one, however many elements there are.
+        let times = if flat.is_some() || count <= UNROLLED { count } else { 1 };
+        Shape {
+            size: element.size.saturating_mul(count.into()),
+            align: element.align,
+            flat: flat.map(|flat| flat.repeat(count as usize)),
+            plain: element.plain,
+            ..element.around(times.into())
+        }
+    }
+
+    fn flags(count: u64) -> Self {
+        let words = flag_words(count);
+        let size = words.iter().map(|word| word.bytes).sum();
+        Shape {
+            size,
+            align: words.first().map_or(1, |word| word.bytes),
+            flat: (words.len() <= MAX_FLAT_PARAMS).then(|| vec![ValType::I32; words.len()]),
+            plain: size * 8 == count,
+            nodes: words.len() as u64 + 1,
+            ..Shape::default()
+        }
     }
 }
 
@@ -104,11 +168,11 @@ pub(crate) struct Shapes {
 
 impl Shapes {
     /// Of these types.
-    pub(crate) fn new(types: &Types) -> Self {
+    pub(crate) fn new(types: &PrimaryMap<TypeRow, TypeDef>) -> Self {
         let primitives = Primitive::ALL.into_iter().map(primitive).collect();
         let mut shapes = Shapes { primitives, rows: PrimaryMap::with_capacity(types.len()) };
-        for row in types.keys() {
-            let shape = shapes.define(types, row);
+        for def in types.values() {
+            let shape = shapes.define(def);
             shapes.rows.push(shape);
         }
         shapes
@@ -127,70 +191,53 @@ impl Shapes {
         Shape::record(fields.map(|ty| self.of(ty)))
     }
 
-    fn define(&self, types: &Types, row: TypeRow) -> Shape {
-        let def = &types[row];
-        let (size, align) = flat::def_size_align(def, &|row| (self.rows[row].size, self.rows[row].align as u32));
-        let mut shape = Shape { size, align: align.into(), nodes: 1, ..Shape::default() };
+    fn define(&self, def: &TypeDef) -> Shape {
+        let of = |ty: &Type| self.of(*ty);
         match def {
-            TypeDef::Record(_) | TypeDef::Tuple(_) => {
-                return Shape::record(flat::fields(def).into_iter().map(|ty| self.of(ty)));
-            }
-            TypeDef::List(element) => shape.enclose(self.of(*element), 1),
-            TypeDef::Map(key, value) => {
-                shape.enclose(self.of(*key), 1);
-                shape.enclose(self.of(*value), 1);
-            }
-            TypeDef::FixedList(element, count) => {
-                let element = self.of(*element);
-                // Core values are moved one by one, however many elements there are.
-                let is_loop = element.flat_len() * *count as usize > MAX_FLAT_PARAMS && *count > UNROLLED;
-                shape.plain = element.plain;
-                shape.enclose(element, if is_loop { 1 } else { (*count).into() });
-            }
-            TypeDef::Flags(names) => shape.plain = size * 8 == names.len() as u64,
-            TypeDef::Borrow(resource) => shape.borrows.push(*resource),
-            TypeDef::Own(_) => {}
-            TypeDef::Variant(_) | TypeDef::Enum(_) | TypeDef::Option(_) | TypeDef::Result(..) => {
-                flat::cases(def).iter().flatten().for_each(|ty| shape.enclose(self.of(*ty), 1));
-            }
+            TypeDef::Record(fields) => Shape::record(fields.iter().map(|(_, ty)| of(ty))),
+            TypeDef::Tuple(types) => Shape::record(types.iter().map(of)),
+            TypeDef::Variant(cases) => Shape::variant(cases.iter().map(|(_, ty)| ty.as_ref().map(of))),
+            TypeDef::Enum(names) => Shape::variant(names.iter().map(|_| None)),
+            TypeDef::Option(ty) => Shape::variant([None, Some(of(ty))].into_iter()),
+            TypeDef::Result(ok, err) => Shape::variant([ok, err].into_iter().map(|ty| ty.as_ref().map(of))),
+            TypeDef::List(element) => Shape::list(of(element)),
+            TypeDef::Map(key, value) => Shape::list(&Shape::record([of(key), of(value)].into_iter())),
+            TypeDef::FixedList(element, count) => Shape::fixed_list(of(element), *count),
+            TypeDef::Flags(names) => Shape::flags(names.len() as u64),
+            TypeDef::Own(_) => Shape::scalar(4, ValType::I32, false),
+            TypeDef::Borrow(resource) => Shape { borrows: vec![*resource], ..Shape::scalar(4, ValType::I32, false) },
         }
-        shape.flat = self.flat(def);
-        shape
-    }
-
-    /// The core values of a type that is no record.
-    fn flat(&self, def: &TypeDef) -> Option<Vec<ValType>> {
-        let flat = match def {
-            TypeDef::FixedList(element, count) => {
-                let element = self.of(*element).flat.as_ref()?;
-                element.repeat((*count as usize).min(MAX_FLAT_PARAMS + 1))
-            }
-            TypeDef::Flags(names) => vec![ValType::I32; names.len().div_ceil(32)],
-            TypeDef::List(_) | TypeDef::Map(..) => vec![ValType::I32; 2],
-            TypeDef::Own(_) | TypeDef::Borrow(_) => vec![ValType::I32],
-            _ => {
-                let mut joined = Vec::new();
-                for payload in flat::cases(def).into_iter().flatten() {
-                    flat::join(&mut joined, self.of(payload).flat.as_ref()?);
-                }
-                [vec![ValType::I32], joined].concat()
-            }
-        };
-        (flat.len() <= MAX_FLAT_PARAMS).then_some(flat)
     }
 }
 
 fn primitive(primitive: Primitive) -> Shape {
-    let ty = Type::Primitive(primitive);
-    let (size, align) = flat::wide_size_align(ty, &|_| (0, 1));
-    let is_checked = matches!(primitive, Primitive::Bool | Primitive::Char | Primitive::String);
-    let flat = Some(flat::flatten(&Types::new(), ty));
-    Shape { size, align: align.into(), flat, plain: !is_checked, nodes: 1, ..Shape::default() }
+    let (size, flat) = match primitive {
+        Primitive::Bool | Primitive::S8 | Primitive::U8 => (1, ValType::I32),
+        Primitive::S16 | Primitive::U16 => (2, ValType::I32),
+        Primitive::S32 | Primitive::U32 | Primitive::Char => (4, ValType::I32),
+        Primitive::S64 | Primitive::U64 => (8, ValType::I64),
+        Primitive::F32 => (4, ValType::F32),
+        Primitive::F64 => (8, ValType::F64),
+        Primitive::String => {
+            let byte = Shape { nodes: 0, ..Shape::scalar(1, ValType::I32, true) };
+            return Shape { depth: 0, ..Shape::list(&byte) };
+        }
+    };
+    Shape::scalar(size, flat, !matches!(primitive, Primitive::Bool | Primitive::Char))
 }
 
 /// `offset` rounded up to a multiple of `align`, a power of two.
 pub(super) fn align_to(offset: u64, align: u64) -> u64 {
-    flat::align_to(offset, align as u32)
+    offset.saturating_add(align - 1) & !(align - 1)
+}
+
+/// Size in bytes of the discriminant of a variant with this many cases.
+pub(super) fn discriminant_size(cases: u64) -> u64 {
+    match cases {
+        0..=0x100 => 1,
+        0x101..=0x1_0000 => 2,
+        _ => 4,
+    }
 }
 
 /// A word of flags.
@@ -220,13 +267,34 @@ fn joined_flat(first: Option<Vec<ValType>>, second: Option<&[ValType]>) -> Optio
     (flat.len() <= MAX_FLAT_PARAMS).then_some(flat)
 }
 
+/// Core values that can hold either.
+fn either_flat(first: Option<Vec<ValType>>, second: Option<&[ValType]>) -> Option<Vec<ValType>> {
+    let (mut flat, second) = (first?, second?);
+    for (index, ty) in second.iter().enumerate() {
+        match flat.get_mut(index) {
+            Some(known) => *known = join(*known, *ty),
+            None => flat.push(*ty),
+        }
+    }
+    Some(flat)
+}
+
+/// The core type that can hold values of both.
+fn join(first: ValType, second: ValType) -> ValType {
+    match (first, second) {
+        _ if first == second => first,
+        (ValType::I32, ValType::F32) | (ValType::F32, ValType::I32) => ValType::I32,
+        _ => ValType::I64,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use ValType::{F64, I32, I64};
+    use ValType::{F32, F64, I32, I64};
 
     fn shapes(defs: Vec<TypeDef>) -> (Shapes, Vec<Shape>) {
-        let types: Types = defs.into_iter().collect();
+        let types: PrimaryMap<TypeRow, TypeDef> = defs.into_iter().collect();
         let shapes = Shapes::new(&types);
         let rows = types.keys().map(|row| shapes.of(Type::Row(row)).clone()).collect();
         (shapes, rows)
@@ -263,6 +331,7 @@ mod tests {
             found,
             [(8, 4, vec![I32, I32]), (16, 8, vec![I32, F64]), (16, 8, vec![I32, I64]), (16, 8, vec![I32, I64, I32]),]
         );
+        assert_eq!(join(F32, F64), I64);
     }
 
     #[test]

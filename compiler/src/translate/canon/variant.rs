@@ -10,10 +10,9 @@ use precast_abi::types::ValType;
 
 use super::super::signature::clif_type;
 use super::super::translator::trap_code;
-use super::shape::{Shape, align_to};
+use super::shape::{Shape, align_to, discriminant_size};
 use super::transfer::{Source, Target, Transfer};
 use crate::Error;
-use crate::component::flat::discriminant_size;
 use crate::component::linkage::Type;
 
 impl Transfer<'_, '_, '_> {
@@ -25,7 +24,7 @@ impl Transfer<'_, '_, '_> {
         from: Source<'_>,
         mut to: Target<'_>,
     ) -> Result<(), Error> {
-        let discriminant_bytes = u64::from(discriminant_size(cases.len()));
+        let discriminant_bytes = discriminant_size(cases.len() as u64);
         let as_number = match discriminant_bytes {
             1 => Primitive::U8,
             2 => Primitive::U16,
