@@ -30,3 +30,6 @@ pub use proxy::{Error, Exchange, GuestBody, Proxy};
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[error("{0:?}")]
 pub struct Failure(pub ErrorCode);
+
+#[cfg(test)]
+mod tests;
