@@ -68,10 +68,7 @@ impl Call<'_> {
         }
         let results = self.result(t, arguments, &callee_results)?;
         if let Some(post_return) = adapter.callee.post_return {
-            let ty = precast_abi::types::FuncType {
-                params: adapter.callee_core.results.clone(),
-                results: Vec::new(),
-            };
+            let ty = precast_abi::types::FuncType { params: adapter.callee_core.results.clone(), results: Vec::new() };
             t.call_confined(component, adapter.callee.instance, post_return, &ty, &callee_results)?;
         }
         lends.end(t);
@@ -80,12 +77,7 @@ impl Call<'_> {
     }
 
     /// The callee's arguments.
-    fn params(
-        &self,
-        t: &mut FuncTranslator<'_>,
-        arguments: &[Value],
-        lends: &mut Lends,
-    ) -> Result<Vec<Value>, Error> {
+    fn params(&self, t: &mut FuncTranslator<'_>, arguments: &[Value], lends: &mut Lends) -> Result<Vec<Value>, Error> {
         let (caller, callee) = (&self.adapter.caller, &self.adapter.callee);
         let mut transfer = self.transfer(t, caller, callee, lends);
         let params = self.params.iter().copied();
@@ -157,12 +149,7 @@ impl Call<'_> {
 }
 
 /// Values of this shape in a side's memory, to which it has a pointer.
-fn in_memory(
-    t: &mut FuncTranslator<'_>,
-    side: &Side,
-    shape: &Shape,
-    pointer: Option<&Value>,
-) -> Result<Range, Error> {
+fn in_memory(t: &mut FuncTranslator<'_>, side: &Side, shape: &Shape, pointer: Option<&Value>) -> Result<Range, Error> {
     let pointer = *pointer.ok_or_else(|| Error::internal("glue", "a pointer to values in memory is missing"))?;
     let size = t.ins().iconst(I64, shape.size.cast_signed());
     t.check_range(side, pointer, size, Bad { align: shape.align, outside: TrapCode::ListOutOfBounds })

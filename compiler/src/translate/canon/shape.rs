@@ -329,12 +329,7 @@ mod tests {
         let found: Vec<_> = rows.iter().map(|shape| (shape.size, shape.align, shape.flat.clone().unwrap())).collect();
         assert_eq!(
             found,
-            [
-                (8, 4, vec![I32, I32]),
-                (16, 8, vec![I32, F64]),
-                (16, 8, vec![I32, I64]),
-                (16, 8, vec![I32, I64, I32]),
-            ]
+            [(8, 4, vec![I32, I32]), (16, 8, vec![I32, F64]), (16, 8, vec![I32, I64]), (16, 8, vec![I32, I64, I32]),]
         );
         assert_eq!(join(F32, F64), I64);
     }

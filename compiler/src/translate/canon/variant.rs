@@ -119,9 +119,7 @@ impl Transfer<'_, '_, '_> {
     ) -> Result<(), Error> {
         let flat = payload.and_then(|ty| self.shapes.of(ty).flat.as_deref()).unwrap_or_default();
         let lifted: Vec<Value> = match from {
-            Source::Flat(values) => {
-                values.iter().zip(flat).map(|(value, ty)| self.coerce(*value, *ty)).collect()
-            }
+            Source::Flat(values) => values.iter().zip(flat).map(|(value, ty)| self.coerce(*value, *ty)).collect(),
             Source::Memory(_) => Vec::new(),
         };
         let from = match from {
