@@ -10,9 +10,8 @@ use precast_abi::meta::ExternKind;
 use precast_abi::types::{FuncType, ValType};
 use rayon::prelude::*;
 use wasmparser::{
-    CompositeInnerType, DataKind, ElementItems, ElementKind, Encoding, ExternalKind, FuncValidatorAllocations,
-    KnownCustom, Name, Operator, Parser, Payload, RefType, SubType, TableInit, TypeRef, ValidPayload, Validator,
-    WasmFeatures,
+    CompositeInnerType, DataKind, ElementItems, ElementKind, ExternalKind, FuncValidatorAllocations, KnownCustom, Name,
+    Operator, Parser, Payload, RefType, SubType, TableInit, TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
 use crate::Error;
@@ -74,9 +73,6 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Module<'_>, Error> {
     let mut module = Module::default();
     for payload in parser.parse_all(bytes) {
         let payload = payload.map_err(invalid)?;
-        if let Payload::Version { encoding: Encoding::Component, .. } = payload {
-            return Err(refuse_component(bytes));
-        }
         if let ValidPayload::Func(to_validate, body) = validator.payload(&payload).map_err(invalid)? {
             module.bodies.push(Body { to_validate, body });
         }
@@ -86,20 +82,20 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Module<'_>, Error> {
     Ok(module)
 }
 
-/// A component is unsupported if it is valid.
-fn refuse_component(bytes: &[u8]) -> Error {
-    match Validator::new_with_features(WasmFeatures::default()).validate_all(bytes) {
-        Ok(_) => Error::unsupported(proposal::COMPONENTS, None, 0),
-        Err(error) => Error::invalid(&error, None),
-    }
-}
-
 impl<'a> Module<'a> {
     fn unsupported(&mut self, proposal: &'static str, offset: usize) {
         self.unsupported.get_or_insert((proposal, offset));
     }
 
-    /// Takes in what a payload of the module says, but for function bodies. The validator has seen it.
+    /// What is known when all has been read.
+    pub(crate) fn finish(&mut self) {
+        self.imported_funcs = self.funcs.len() - self.bodies.len();
+        for export in self.exports.iter().filter(|export| export.kind == ExternKind::Func) {
+            self.func_names.entry(export.index).or_insert(export.name);
+        }
+    }
+
+    /// Reads a section that the validator has seen.
     pub(crate) fn read(&mut self, payload: Payload<'a>) -> wasmparser::Result<()> {
         match payload {
             Payload::TypeSection(section) => {
@@ -191,14 +187,6 @@ impl<'a> Module<'a> {
             _ => {}
         }
         Ok(())
-    }
-
-    /// To be called after the last payload.
-    pub(crate) fn finish(&mut self) {
-        self.imported_funcs = self.funcs.len() - self.bodies.len();
-        for export in self.exports.iter().filter(|export| export.kind == ExternKind::Func) {
-            self.func_names.entry(export.index).or_insert(export.name);
-        }
     }
 
     fn sub_type(&mut self, ty: &SubType, offset: usize) {
@@ -380,6 +368,18 @@ impl<'a> Module<'a> {
             }
         }
     }
+}
+
+/// A value type as we have it, or the proposal that has it.
+pub(crate) fn val_type_of(ty: wasmparser::ValType) -> Result<ValType, &'static str> {
+    Ok(match ty {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 => ValType::V128,
+        wasmparser::ValType::Ref(ty) => return val_type_of_ref(ty),
+    })
 }
 
 /// A reference type as we have it, or the proposal that has it.

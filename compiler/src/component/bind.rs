@@ -14,7 +14,7 @@ use super::items::{ClosureId, Item};
 use super::parse::resource_of;
 use crate::Error;
 use crate::module::Module;
-use crate::parse::val_type_of_ref;
+use crate::parse::{val_type_of, val_type_of_ref};
 
 impl Executor<'_, '_> {
     /// Notes which resources the current instance means with the ids in `ty`, the type of `item`. If the item is
@@ -176,8 +176,9 @@ impl CoreType {
         Some(match ty {
             EntityType::Func(id) | EntityType::FuncExact(id) => {
                 let func = types[*id].unwrap_func();
-                let convert =
-                    |types: &[wasmparser::ValType]| types.iter().map(|ty| val_type(*ty)).collect::<Option<Vec<_>>>();
+                let convert = |types: &[wasmparser::ValType]| {
+                    types.iter().map(|ty| val_type_of(*ty).ok()).collect::<Option<Vec<_>>>()
+                };
                 CoreType::Func(FuncType { params: convert(func.params())?, results: convert(func.results())? })
             }
             EntityType::Table(table) if !table.table64 => {
@@ -186,7 +187,7 @@ impl CoreType {
             EntityType::Memory(memory) if !memory.memory64 && !memory.shared => {
                 CoreType::Memory(memory.initial, memory.maximum)
             }
-            EntityType::Global(global) => CoreType::Global(val_type(global.content_type)?, global.mutable),
+            EntityType::Global(global) => CoreType::Global(val_type_of(global.content_type).ok()?, global.mutable),
             _ => return None,
         })
     }
@@ -206,15 +207,4 @@ impl CoreType {
             (given, wanted) => given == wanted,
         }
     }
-}
-
-fn val_type(ty: wasmparser::ValType) -> Option<ValType> {
-    Some(match ty {
-        wasmparser::ValType::I32 => ValType::I32,
-        wasmparser::ValType::I64 => ValType::I64,
-        wasmparser::ValType::F32 => ValType::F32,
-        wasmparser::ValType::F64 => ValType::F64,
-        wasmparser::ValType::V128 => ValType::V128,
-        wasmparser::ValType::Ref(ty) => val_type_of_ref(ty).ok()?,
-    })
 }

@@ -47,18 +47,12 @@ pub(super) struct StaticModule<'a> {
     pub module: Module<'a>,
     /// Its exports by name.
     pub exports: HashMap<&'a str, (ExternKind, u32)>,
-    /// For each [`ExternKind`], which imports are of it: positions in [`Module::imports`].
-    pub imports: [Vec<usize>; 4],
 }
 
 impl<'a> StaticModule<'a> {
     pub(super) fn new(module: Module<'a>) -> Self {
         let exports = module.exports.iter().map(|export| (export.name, (export.kind, export.index))).collect();
-        let mut imports: [Vec<usize>; 4] = Default::default();
-        for (position, import) in module.imports.iter().enumerate() {
-            imports[import.kind as usize].push(position);
-        }
-        StaticModule { module, exports, imports }
+        StaticModule { module, exports }
     }
 }
 

@@ -357,8 +357,8 @@ impl<'p, 'a> Executor<'p, 'a> {
         };
         let module = &parsed.modules[id];
         match module.exports.get(name) {
-            Some((found, index)) if *found == kind => match module.imports[kind as usize].get(*index as usize) {
-                Some(import) => Ok(self.out.instances[instance].arguments[*import]),
+            Some((found, index)) if *found == kind => match module.module.import_rows(kind).get(*index as usize) {
+                Some(import) => Ok(self.out.instances[instance].arguments[*import as usize]),
                 None => Ok(CoreItem::Export { instance, index: *index }),
             },
             _ => Err(absent()),
