@@ -113,9 +113,13 @@ impl TrapCode {
             TrapCode::NullReference => "null reference",
             TrapCode::UnalignedPointer => "unaligned pointer",
             TrapCode::UnknownHandle => "unknown handle index",
-            TrapCode::WrongHandleType => "handle used with the wrong type, expected guest-defined resource but found a different guest-defined resource",
+            TrapCode::WrongHandleType => {
+                "handle used with the wrong type, expected guest-defined resource but found a different guest-defined resource"
+            }
             TrapCode::ResourceLent => "cannot remove owned resource while borrowed",
-            TrapCode::StringOutOfBounds => "string pointer/length out of bounds of memory: string content out-of-bounds",
+            TrapCode::StringOutOfBounds => {
+                "string pointer/length out of bounds of memory: string content out-of-bounds"
+            }
             TrapCode::ListOutOfBounds => "list pointer/length out of bounds of memory: pointer out of bounds of memory",
             TrapCode::InvalidChar => "invalid `char` bit pattern",
             TrapCode::InvalidDiscriminant => "invalid variant discriminant: unexpected discriminant",
