@@ -11,6 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use precast_abi::ABI_VERSION;
 
 use crate::codegen::CodegenArgs;
+use crate::component::ComposeArgs;
 use crate::size::parse_size;
 use crate::wast::WastArgs;
 
@@ -114,6 +115,9 @@ pub(crate) struct CompileArgs {
     /// offset (in bytes from the start of the module), function (its index) and proposal.
     #[arg(long, value_enum, default_value_t = MessageFormat::Human)]
     pub(crate) message_format: MessageFormat,
+
+    #[command(flatten)]
+    pub(crate) compose: ComposeArgs,
 
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,

@@ -11,6 +11,7 @@ mod call;
 mod codegen;
 mod compile;
 mod completions;
+mod component;
 mod error;
 mod guest;
 mod input;

@@ -1,4 +1,4 @@
-//! Compiles the modules of a script: each becomes an artifact file, or the reason why there is none.
+//! Compiles the modules and components of a script: each becomes an artifact file, or the reason why there is none.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use precast_compiler::{Error as CompileError, Options};
 
+use super::component::{self, Shape};
 use super::header::Header;
 use super::script::Module;
 use crate::error::Error;
@@ -39,6 +40,14 @@ impl Compiled {
     }
 }
 
+/// What became of everything in a script, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    pub(super) modules: Vec<Compiled>,
+    /// The shapes of components that are valid.
+    pub(super) shapes: Vec<Option<Shape>>,
+}
+
 /// Compiles modules into a folder.
 pub(super) struct Compiler<'a> {
     folder: &'a Path,
@@ -57,11 +66,30 @@ impl<'a> Compiler<'a> {
     ///
     /// # Errors
     /// If the artifact cannot be written.
-    pub(super) fn module(&mut self, module: &Module) -> Result<Compiled, Error> {
-        match &module.binary {
-            Ok(binary) => self.bytes(binary),
-            Err(message) => Ok(Compiled::Invalid(message.clone())),
-        }
+    pub(super) fn module(&mut self, module: &Module, built: &mut Built) -> Result<(), Error> {
+        let (compiled, shape) = match &module.binary {
+            Ok(binary) if module.component => self.component(binary, module.refused.as_deref())?,
+            Ok(binary) => (self.bytes(binary)?, None),
+            Err(message) => (Compiled::Invalid(message.clone()), None),
+        };
+        built.modules.push(compiled);
+        built.shapes.push(shape);
+        Ok(())
+    }
+
+    /// Compiles a component, which must be `refused` with that message, or not at all.
+    fn component(&mut self, binary: &[u8], refused: Option<&str>) -> Result<(Compiled, Option<Shape>), Error> {
+        let shape = Shape::new(binary);
+        let links = shape.as_ref().map(component::links).unwrap_or_default();
+        let compiled = self.compile(binary, links)?;
+        // What is invalid stays so; what is not may be beyond what the script allows.
+        let refusal = match (&compiled, &shape, refused) {
+            (Compiled::Artifact(_) | Compiled::Unsupported(_), Some(shape), Some(message)) => {
+                component::refusal(binary, shape, &self.header, message)
+            }
+            _ => None,
+        };
+        Ok((refusal.map_or(compiled, Compiled::Invalid), shape))
     }
 
     /// Compiles a binary, or a text of our own.
@@ -69,7 +97,11 @@ impl<'a> Compiler<'a> {
     /// # Errors
     /// If the artifact cannot be written.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<Compiled, Error> {
-        let options = Options { canonicalize_nans: self.header.canonicalize_nans, ..Options::default() };
+        self.compile(bytes, Vec::new())
+    }
+
+    fn compile(&mut self, bytes: &[u8], links: Vec<(String, Vec<u8>)>) -> Result<Compiled, Error> {
+        let options = Options { canonicalize_nans: self.header.canonicalize_nans, links, ..Options::default() };
         // The compiler keeps no state between calls that a panic could leave half changed.
         let result = panic::catch_unwind(AssertUnwindSafe(|| precast_compiler::compile(bytes, &options)));
         let artifact = match result {
