@@ -53,8 +53,8 @@ pub struct Options<'a> {
     pub verify: bool,
     /// What to produce.
     pub emit: Emit,
-    /// Modules and components, binary or text, for those that a component's root imports: the import's name (for one of
-    /// an imported instance `instance#name`), and the bytes.
+    /// Modules and components for those that a component's root imports: the import's name (`instance/name` for one of
+    /// an imported instance), and the bytes.
     pub links: Vec<(String, Vec<u8>)>,
     /// A component's interface as WIT text, kept in the artifact.
     pub wit: Option<String>,

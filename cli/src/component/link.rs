@@ -13,9 +13,13 @@ pub(super) struct Link {
 }
 
 impl Link {
-    /// What the compiler is given: the name, and the file's bytes.
+    /// What the compiler is given: the name, and the file in the binary format.
     pub(super) fn read(&self) -> Result<(String, Vec<u8>), Error> {
-        input::read_module(&self.file).map(|bytes| (self.name.clone(), bytes))
+        let bytes = input::read_module(&self.file)?;
+        let binary = wat::parse_bytes(&bytes).map_err(|error| {
+            Error::context(format_args!("cannot bind `{}` to `{}`", input::display_name(&self.file), self.name), error)
+        })?;
+        Ok((self.name.clone(), binary.into_owned()))
     }
 }
 
@@ -34,7 +38,7 @@ mod tests {
     #[test]
     fn a_file_may_have_any_name() {
         let link = |name: &str, file: &str| Ok(Link { name: name.into(), file: file.into() });
-        assert_eq!(parse("host#m=a=b.wasm"), link("host#m", "a=b.wasm"));
+        assert_eq!(parse("host/m=a=b.wasm"), link("host/m", "a=b.wasm"));
         assert_eq!(parse("m=-"), link("m", "-"));
         for text in ["", "m", "m=", "=a.wasm"] {
             assert!(parse(text).is_err(), "{text}");

@@ -1,8 +1,12 @@
-//! Components before they are compiled.
+//! Components.
 //!
-//! In goes what the command line names; out comes one component, composed with others ([`plug`]), the modules and
-//! components that its imports are bound to ([`link`]), and its interface as WIT text ([`wit`]).
+//! Before they are compiled: in goes what the command line names; out comes one component, composed with others
+//! ([`plug`]), the modules and components that its imports are bound to ([`link`]), and its interface as WIT text
+//! ([`wit`]). When they run: which export is called ([`call`]), values as text ([`mod@parse`], [`show`]), and the guest
+//! itself ([`guest`]).
 
+pub(crate) mod call;
+pub(crate) mod guest;
 mod link;
 mod parse;
 mod plug;
@@ -37,7 +41,7 @@ pub(crate) struct ComposeArgs {
 
     /// Bind a module or component that the component imports
     ///
-    /// NAME is the import's, or INSTANCE#NAME if an imported instance exports it. May be given several times.
+    /// NAME is the import's, or INSTANCE/NAME if an imported instance exports it. May be given several times.
     #[arg(long, value_name = "NAME=FILE", value_parser = link::parse)]
     link: Vec<Link>,
 }

@@ -7,7 +7,7 @@ use std::sync::Mutex;
 
 use precast_compiler::{Error as CompileError, Options};
 
-use super::component::{self, Shape};
+use super::component::{self, Modules, Shape};
 use super::header::Header;
 use super::script::Module;
 use crate::error::Error;
@@ -21,6 +21,8 @@ pub(super) enum Compiled {
     Invalid(String),
     /// It is a valid module, but beyond what is supported.
     Unsupported(String),
+    /// It is a valid component, but what it imports has to be known before it can be compiled.
+    Open(String),
     /// The compiler failed where it should not.
     Crash(String),
 }
@@ -35,6 +37,7 @@ impl Compiled {
             Compiled::Artifact(path) => Ok(path),
             Compiled::Invalid(message) => Err(format!("invalid: {message}")),
             Compiled::Unsupported(message) => Err(format!("unsupported: {message}")),
+            Compiled::Open(message) => Err(message.clone()),
             Compiled::Crash(message) => Err(format!("the compiler crashed: {message}")),
         }
     }
@@ -52,6 +55,7 @@ pub(super) struct Built {
 pub(super) struct Compiler<'a> {
     folder: &'a Path,
     header: Header,
+    modules: Modules,
     count: usize,
 }
 
@@ -59,7 +63,7 @@ impl<'a> Compiler<'a> {
     /// A compiler for a script with that header, which writes to `folder`.
     pub(super) fn new(folder: &'a Path, header: Header) -> Self {
         panic::set_hook(Box::new(remember_panic));
-        Compiler { folder, header, count: 0 }
+        Compiler { folder, header, modules: Modules::new(), count: 0 }
     }
 
     /// Compiles a module of the script.
@@ -68,7 +72,7 @@ impl<'a> Compiler<'a> {
     /// If the artifact cannot be written.
     pub(super) fn module(&mut self, module: &Module, built: &mut Built) -> Result<(), Error> {
         let (compiled, shape) = match &module.binary {
-            Ok(binary) if module.component => self.component(binary, module.refused.as_deref())?,
+            Ok(binary) if module.component => self.component(module, binary)?,
             Ok(binary) => (self.bytes(binary)?, None),
             Err(message) => (Compiled::Invalid(message.clone()), None),
         };
@@ -77,18 +81,20 @@ impl<'a> Compiler<'a> {
         Ok(())
     }
 
-    /// Compiles a component, which must be `refused` with that message, or not at all.
-    fn component(&mut self, binary: &[u8], refused: Option<&str>) -> Result<(Compiled, Option<Shape>), Error> {
+    fn component(&mut self, module: &Module, binary: &[u8]) -> Result<(Compiled, Option<Shape>), Error> {
         let shape = Shape::new(binary);
-        let links = shape.as_ref().map(component::links).unwrap_or_default();
+        let links = shape.as_ref().map(|shape| self.modules.links(shape)).unwrap_or_default();
         let compiled = self.compile(binary, links)?;
         // What is invalid stays so; what is not may be beyond what the script allows.
-        let refusal = match (&compiled, &shape, refused) {
-            (Compiled::Artifact(_) | Compiled::Unsupported(_), Some(shape), Some(message)) => {
+        let refusal = match (&compiled, &shape, module.refused.as_deref()) {
+            (Compiled::Artifact(_) | Compiled::Unsupported(_) | Compiled::Open(_), Some(shape), Some(message)) => {
                 component::refusal(binary, shape, &self.header, message)
             }
             _ => None,
         };
+        if let (Some(name), Some(shape)) = (&module.name, &shape) {
+            self.modules.define(name, shape);
+        }
         Ok((refusal.map_or(compiled, Compiled::Invalid), shape))
     }
 
@@ -124,6 +130,8 @@ fn refusal(error: &CompileError) -> Compiled {
             Compiled::Unsupported(message.strip_prefix("unsupported: ").unwrap_or(&message).to_owned())
         }
         CompileError::Limit { .. } => Compiled::Unsupported(message),
+        // The only options that scripts depend on.
+        CompileError::Option(_) => Compiled::Open(message),
         _ => Compiled::Crash(message),
     }
 }
@@ -159,6 +167,8 @@ mod tests {
         assert_eq!(unsupported.artifact(), Err("unsupported: threads (offset 0x0)".into()));
         let limit = CompileError::Limit { what: "number of locals", found: 2, limit: 1, place };
         assert!(matches!(refusal(&limit), Compiled::Unsupported(_)));
+        let open = CompileError::Option("the component imports the core module `m`".into());
+        assert!(matches!(refusal(&open), Compiled::Open(_)));
         let internal = CompileError::Internal { context: "function 3".into(), message: "oops".into() };
         assert!(matches!(refusal(&internal), Compiled::Crash(_)));
     }

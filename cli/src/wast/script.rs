@@ -29,6 +29,8 @@ pub(super) struct ModuleIndex(pub(super) usize);
 #[derive(Debug)]
 pub(super) struct Module {
     pub(super) place: Place,
+    /// The name of the instance that is made of it at once.
+    pub(super) name: Option<String>,
     /// Whether it is a component.
     pub(super) component: bool,
     /// The binary, or why the text has none.
@@ -169,6 +171,7 @@ impl<'a> Splitter<'a> {
             WastDirective::Module(wat) => {
                 let name = name(wat.name());
                 let (module, component) = self.module(wat, None);
+                self.modules[module.0].name = name.map(str::to_owned);
                 self.defines(Name::Instance(name), component);
                 either(component, ComponentKind::Module { name, module }, Kind::Module { name, module })
             }
@@ -305,7 +308,7 @@ impl<'a> Splitter<'a> {
         let component = matches!(wat, QuoteWat::Wat(Wat::Component(_)) | QuoteWat::QuoteComponent(..));
         let place = self.lines.place(wat.span());
         let refused = refused.map(str::to_owned);
-        self.modules.push(Module { place, component, binary: encode(&mut wat), refused });
+        self.modules.push(Module { place, name: None, component, binary: encode(&mut wat), refused });
         (ModuleIndex(self.modules.len() - 1), component)
     }
 }

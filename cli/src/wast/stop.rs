@@ -118,6 +118,8 @@ fn says(code: TrapCode, found: &str, message: &str) -> bool {
             TrapCode::TableOutOfBounds => same(TrapCode::UndefinedElement.message()),
             // Some scripts say of what the pointer is.
             TrapCode::UnalignedPointer => message.contains("pointer not aligned"),
+            // They do not tell whose pointer it is, the string's or that of the place for it.
+            TrapCode::ReallocOutOfBounds => same(TrapCode::StringOutOfBounds.message()),
             _ => false,
         }
 }

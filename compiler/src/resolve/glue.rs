@@ -103,7 +103,9 @@ fn instances_that_may_not_leave(linkage: &Linkage<'_>) -> std::collections::Hash
     });
     let exported = linkage.exports.iter().map(|export| lifted_options(&export.func));
     let all = lowered.chain(exported).flatten();
-    all.filter(|options| options.realloc.is_some() || options.post_return.is_some()).map(|options| options.instance).collect()
+    all.filter(|options| options.realloc.is_some() || options.post_return.is_some())
+        .map(|options| options.instance)
+        .collect()
 }
 
 fn lifted_options(func: &ComponentFunc) -> Option<&CanonOptions> {

@@ -114,7 +114,8 @@ pub(super) fn definitions() -> Definitions {
         "[method]resource1.take-own",
     ]);
     host.insert("nested".into(), Definition::Instance(functions(&["return-four"])));
-    host.insert("simple-module".into(), Definition::Module(SIMPLE_MODULE));
+    // A test compiles it.
+    host.insert("simple-module".into(), Definition::Module(wat::parse_str(SIMPLE_MODULE).unwrap_or_default()));
     for (name, identity) in [("resource1", 1), ("resource2", 2), ("resource1-again", 1)] {
         host.insert(name.into(), Definition::Resource(Identity(identity)));
     }
@@ -125,3 +126,11 @@ pub(super) fn definitions() -> Definitions {
 
 /// Identities up to this one are the host's.
 pub(super) const LAST_IDENTITY: u64 = 2;
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_module_is_one() {
+        assert!(wat::parse_str(super::SIMPLE_MODULE).is_ok());
+    }
+}

@@ -14,8 +14,8 @@ use super::shape::{Item, Items, Shape};
 #[derive(Clone, Debug)]
 pub(super) enum Definition {
     Func,
-    /// A core module: its text.
-    Module(&'static str),
+    /// A core module, in the binary format.
+    Module(Vec<u8>),
     Instance(Definitions),
     Resource(Identity),
 }
@@ -68,7 +68,7 @@ fn check_item(item: &Item, found: Option<&Definition>, resources: &mut Resources
     }
 }
 
-/// The modules that `shape` imports of `there`, under the names that the compiler wants them by, as text.
+/// The modules that `shape` imports of `there`, under the names that the compiler wants them by.
 pub(super) fn links(shape: &Shape, there: &Definitions) -> Vec<(String, Vec<u8>)> {
     let mut links = Vec::new();
     collect_links(&shape.imports, there, "", &mut links);
@@ -78,26 +78,32 @@ pub(super) fn links(shape: &Shape, there: &Definitions) -> Vec<(String, Vec<u8>)
 fn collect_links(items: &Items, there: &Definitions, instance: &str, links: &mut Vec<(String, Vec<u8>)>) {
     for (name, item) in items {
         match (item, there.get(name)) {
-            (Item::Module, Some(Definition::Module(text))) => {
-                let name = if instance.is_empty() { name.clone() } else { format!("{instance}#{name}") };
-                links.push((name, text.as_bytes().to_owned()));
+            (Item::Module, Some(Definition::Module(binary))) => {
+                links.push((path(instance, name), binary.clone()));
             }
             (Item::Instance(items), Some(Definition::Instance(there))) => {
-                let path = if instance.is_empty() { name.clone() } else { format!("{instance}/{name}") };
-                collect_links(items, there, &path, links);
+                collect_links(items, there, &path(instance, name), links);
             }
             _ => {}
         }
     }
 }
 
-/// What an instance of `shape` gives to later ones: resources, and instances of them. Its functions are its own.
+fn path(instance: &str, name: &str) -> String {
+    if instance.is_empty() { name.to_owned() } else { format!("{instance}/{name}") }
+}
+
+/// What an instance of `shape` gives to later ones: its modules, resources, and instances of these. Its functions are its
+/// own.
 pub(super) fn exports(shape: &Shape, resources: &mut Resources, next: &mut u64) -> Definitions {
-    exported(&shape.exports, resources, next)
+    let modules = shape.modules.iter().map(|(name, binary)| (name.clone(), Definition::Module(binary.clone())));
+    let mut exports = exported(&shape.exports, resources, next);
+    exports.extend(modules);
+    exports
 }
 
 fn exported(items: &Items, resources: &mut Resources, next: &mut u64) -> Definitions {
-    let definition = |item: &Item| match item {
+    let mut definition = |item: &Item| match item {
         Item::Resource(id) => {
             let identity = resources.entry(*id).or_insert_with(|| {
                 *next += 1;
@@ -108,7 +114,6 @@ fn exported(items: &Items, resources: &mut Resources, next: &mut u64) -> Definit
         Item::Instance(items) => Some(Definition::Instance(exported(items, resources, next))),
         _ => None,
     };
-    let mut definition = definition;
     items.iter().filter_map(|(name, item)| Some((name.clone(), definition(item)?))).collect()
 }
 
@@ -140,7 +145,7 @@ mod tests {
         let resource = |identity| Definition::Resource(Identity(identity));
         let host = [
             ("f", Definition::Func),
-            ("m", Definition::Module("(module)")),
+            ("m", Definition::Module(b"\0asm".to_vec())),
             ("r1", resource(1)),
             ("r2", resource(2)),
             ("r1-again", resource(1)),
@@ -216,6 +221,6 @@ mod tests {
     #[test]
     fn modules_are_bound_by_the_path_to_them() {
         let shape = shape(r#"(import "host" (instance (export "m" (core module))))"#);
-        assert_eq!(links(&shape, &there()), [("host#m".to_owned(), b"(module)".to_vec())]);
+        assert_eq!(links(&shape, &there()), [("host/m".to_owned(), b"\0asm".to_vec())]);
     }
 }

@@ -17,7 +17,23 @@ pub(super) use limits::refusal;
 pub(super) use replay::Components;
 pub(super) use shape::Shape;
 
-/// The modules of the host that a component imports, under the names that the compiler wants them by.
-pub(super) fn links(shape: &Shape) -> Vec<(String, Vec<u8>)> {
-    linking::links(shape, &host::definitions())
+/// The modules that components of a script can import: the host's, and those that earlier components export.
+pub(super) struct Modules(linking::Definitions);
+
+impl Modules {
+    /// The host's.
+    pub(super) fn new() -> Self {
+        Modules(host::definitions())
+    }
+
+    /// Those that `shape` imports, under the names that the compiler wants them by.
+    pub(super) fn links(&self, shape: &Shape) -> Vec<(String, Vec<u8>)> {
+        linking::links(shape, &self.0)
+    }
+
+    /// From here on, the instance `name` is of `shape`.
+    pub(super) fn define(&mut self, name: &str, shape: &Shape) {
+        let exports = linking::exports(shape, &mut linking::Resources::new(), &mut 0);
+        self.0.insert(name.to_owned(), linking::Definition::Instance(exports));
+    }
 }

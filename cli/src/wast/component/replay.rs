@@ -64,7 +64,11 @@ impl<'env> Components<'env> {
             ComponentKind::Definition { name, module } => {
                 self.last_definition = Some(*module);
                 self.definitions.extend(name.map(|name| (name, *module)));
-                self.modules[module.0].artifact().map(drop)
+                match &self.modules[module.0] {
+                    // What it imports has to be there for an instance only.
+                    Compiled::Open(_) => Ok(()),
+                    compiled => compiled.artifact().map(drop),
+                }
             }
             ComponentKind::Instance { name, definition } => {
                 let module = match definition {

@@ -17,6 +17,8 @@ pub(in crate::wast) struct Shape {
     pub(in crate::wast) exports: Items,
     /// Whether it exports a function that it imports.
     pub(in crate::wast) reexports: bool,
+    /// The modules that it exports, if it also defines them.
+    pub(in crate::wast) modules: Vec<(String, Vec<u8>)>,
 }
 
 /// What can be imported and exported.
@@ -47,6 +49,9 @@ struct Names<'a> {
     /// For each function of the root, whether it is an import.
     imported: Vec<bool>,
     reexports: bool,
+    /// For each module of the root, its bytes if it is defined there.
+    defined: Vec<Option<&'a [u8]>>,
+    modules: Vec<(&'a str, &'a [u8])>,
 }
 
 fn read(binary: &[u8]) -> Result<Option<Shape>, BinaryReaderError> {
@@ -61,7 +66,7 @@ fn read(binary: &[u8]) -> Result<Option<Shape>, BinaryReaderError> {
         match &payload {
             Payload::Version { .. } => depth += 1,
             Payload::End(_) => depth -= 1,
-            payload if depth == 1 => names.section(payload)?,
+            payload if depth == 1 => names.section(payload, binary)?,
             _ => {}
         }
         if let (ValidPayload::End(types), 0) = (validator.payload(&payload)?, depth) {
@@ -72,14 +77,19 @@ fn read(binary: &[u8]) -> Result<Option<Shape>, BinaryReaderError> {
 }
 
 impl<'a> Names<'a> {
-    fn section(&mut self, payload: &Payload<'a>) -> Result<(), BinaryReaderError> {
+    fn section(&mut self, payload: &Payload<'a>, binary: &'a [u8]) -> Result<(), BinaryReaderError> {
         match payload {
+            Payload::ModuleSection { unchecked_range, .. } => {
+                self.defined.push(binary.get(unchecked_range.clone()));
+            }
             Payload::ComponentImportSection(imports) => {
                 for import in imports.clone() {
                     let import = import?;
                     self.imports.push(import.name.name);
-                    if matches!(import.ty, ComponentTypeRef::Func(_)) {
-                        self.imported.push(true);
+                    match import.ty {
+                        ComponentTypeRef::Func(_) => self.imported.push(true),
+                        ComponentTypeRef::Module(_) => self.defined.push(None),
+                        _ => {}
                     }
                 }
             }
@@ -87,17 +97,32 @@ impl<'a> Names<'a> {
                 for export in exports.clone() {
                     let export = export?;
                     self.exports.push(export.name.name);
-                    if export.kind == ComponentExternalKind::Func {
-                        let imported = self.imported.get(export.index as usize) == Some(&true);
-                        self.reexports |= imported;
-                        self.imported.push(imported);
+                    let index = export.index as usize;
+                    match export.kind {
+                        ComponentExternalKind::Func => {
+                            let imported = self.imported.get(index) == Some(&true);
+                            self.reexports |= imported;
+                            self.imported.push(imported);
+                        }
+                        ComponentExternalKind::Module => {
+                            let defined = self.defined.get(index).copied().flatten();
+                            self.modules.extend(defined.map(|bytes| (export.name.name, bytes)));
+                            self.defined.push(defined);
+                        }
+                        _ => {}
                     }
                 }
             }
             Payload::ComponentAliasSection(aliases) => {
                 for alias in aliases.clone() {
-                    if let ComponentAlias::InstanceExport { kind: ComponentExternalKind::Func, .. } = alias? {
-                        self.imported.push(false);
+                    match alias? {
+                        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Func, .. } => {
+                            self.imported.push(false);
+                        }
+                        ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => {
+                            self.defined.push(None);
+                        }
+                        _ => {}
                     }
                 }
             }
@@ -120,6 +145,7 @@ impl<'a> Names<'a> {
             imports: imports.map(|(name, found)| (name.to_string(), item(types, found.ty))).collect(),
             exports: exports.map(|(name, found)| (name.to_string(), item(types, found.ty))).collect(),
             reexports: self.reexports,
+            modules: self.modules.iter().map(|(name, bytes)| (name.to_string(), bytes.to_vec())).collect(),
         }
     }
 }
@@ -178,6 +204,21 @@ mod tests {
                 .unwrap()
                 .reexports
         );
+    }
+
+    #[test]
+    fn modules_that_are_exported_are_kept() {
+        let shape = shape(
+            r#"(component
+                (import "x" (core module $x))
+                (component (core module))
+                (core module $m (func (export "f")))
+                (export "m" (core module $m))
+                (export "y" (core module $x)))"#,
+        )
+        .unwrap();
+        let module = wat::parse_str(r#"(module $m (func (export "f")))"#).unwrap();
+        assert_eq!(shape.modules, [("m".to_owned(), module)]);
     }
 
     #[test]
