@@ -10,12 +10,12 @@ use precast_abi::meta::ExternKind;
 use precast_abi::types::{FuncType, ValType};
 use rayon::prelude::*;
 use wasmparser::{
-    CompositeInnerType, DataKind, ElementItems, ElementKind, Encoding, ExternalKind, FuncValidatorAllocations,
-    KnownCustom, Name, Operator, Parser, Payload, RefType, SubType, TableInit, TypeRef, ValidPayload, Validator,
-    WasmFeatures,
+    CompositeInnerType, DataKind, ElementItems, ElementKind, ExternalKind, FuncValidatorAllocations, KnownCustom, Name,
+    Operator, Parser, Payload, RefType, SubType, TableInit, TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
 use crate::Error;
+use crate::component::{self, is_component};
 use crate::lower::all_or_first_error;
 use crate::module::{
     Body, DataSegment, ElementItem, ElementMode, ElementSegment, Export, GlobalType, Import, MemoryType, Module,
@@ -25,6 +25,14 @@ use crate::program::{ConstExpr, ConstOp};
 
 /// Names of proposals, as error messages have them.
 pub(crate) mod proposal {
+    pub(crate) const ASYNC_ERROR_CONTEXTS: &str = "component model async (error contexts)";
+    pub(crate) const ASYNC_FUNCTIONS: &str = "component model async (async functions)";
+    pub(crate) const ASYNC_FUTURES: &str = "component model async (futures)";
+    pub(crate) const ASYNC_OPTIONS: &str = "component model async (canonical option `async`)";
+    pub(crate) const ASYNC_STREAMS: &str = "component model async (streams)";
+    pub(crate) const ASYNC_TASKS: &str = "component model async (tasks)";
+    pub(crate) const ASYNC_THREADS: &str = "component model async (threads)";
+    pub(crate) const COMPONENT_GC: &str = "component model (canonical option `gc`)";
     pub(crate) const COMPONENTS: &str = "component model";
     pub(crate) const EXCEPTIONS: &str = "exception handling";
     pub(crate) const FUNCTION_REFERENCES: &str = "typed function references";
@@ -32,6 +40,7 @@ pub(crate) mod proposal {
     pub(crate) const MEMORY64: &str = "memory64";
     pub(crate) const MULTI_MEMORY: &str = "multiple memories";
     pub(crate) const THREADS: &str = "threads";
+    pub(crate) const VALUES: &str = "component model (values)";
 }
 
 /// The WebAssembly binary in `input`, which may be the text format.
@@ -64,27 +73,13 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Module<'_>, Error> {
     let mut module = Module::default();
     for payload in parser.parse_all(bytes) {
         let payload = payload.map_err(invalid)?;
-        if let Payload::Version { encoding: Encoding::Component, .. } = payload {
-            return Err(refuse_component(bytes));
-        }
         if let ValidPayload::Func(to_validate, body) = validator.payload(&payload).map_err(invalid)? {
             module.bodies.push(Body { to_validate, body });
         }
         module.read(payload).map_err(invalid)?;
     }
-    module.imported_funcs = module.funcs.len() - module.bodies.len();
-    for export in module.exports.iter().filter(|export| export.kind == ExternKind::Func) {
-        module.func_names.entry(export.index).or_insert(export.name);
-    }
+    module.finish();
     Ok(module)
-}
-
-/// A component is unsupported if it is valid.
-fn refuse_component(bytes: &[u8]) -> Error {
-    match Validator::new_with_features(WasmFeatures::default()).validate_all(bytes) {
-        Ok(_) => Error::unsupported(proposal::COMPONENTS, None, 0),
-        Err(error) => Error::invalid(&error, None),
-    }
 }
 
 impl<'a> Module<'a> {
@@ -92,7 +87,16 @@ impl<'a> Module<'a> {
         self.unsupported.get_or_insert((proposal, offset));
     }
 
-    fn read(&mut self, payload: Payload<'a>) -> wasmparser::Result<()> {
+    /// What is known when all has been read.
+    pub(crate) fn finish(&mut self) {
+        self.imported_funcs = self.funcs.len() - self.bodies.len();
+        for export in self.exports.iter().filter(|export| export.kind == ExternKind::Func) {
+            self.func_names.entry(export.index).or_insert(export.name);
+        }
+    }
+
+    /// Reads a section that the validator has seen.
+    pub(crate) fn read(&mut self, payload: Payload<'a>) -> wasmparser::Result<()> {
         match payload {
             Payload::TypeSection(section) => {
                 for group in section.into_iter_with_offsets() {
@@ -366,6 +370,18 @@ impl<'a> Module<'a> {
     }
 }
 
+/// A value type as we have it, or the proposal that has it.
+pub(crate) fn val_type_of(ty: wasmparser::ValType) -> Result<ValType, &'static str> {
+    Ok(match ty {
+        wasmparser::ValType::I32 => ValType::I32,
+        wasmparser::ValType::I64 => ValType::I64,
+        wasmparser::ValType::F32 => ValType::F32,
+        wasmparser::ValType::F64 => ValType::F64,
+        wasmparser::ValType::V128 => ValType::V128,
+        wasmparser::ValType::Ref(ty) => return val_type_of_ref(ty),
+    })
+}
+
 /// A reference type as we have it, or the proposal that has it.
 pub(crate) fn val_type_of_ref(ty: RefType) -> Result<ValType, &'static str> {
     match ty {
@@ -407,7 +423,8 @@ pub(crate) fn name_missing_proposal(bytes: &[u8], error: Error) -> Error {
     if !matches!(error, Error::Invalid { .. }) {
         return error;
     }
-    let Err(invalid) = Validator::new_with_features(WasmFeatures::WASM3).validate_all(bytes) else { return error };
+    let features = if is_component(bytes) { component::FEATURES } else { WasmFeatures::WASM3 };
+    let Err(invalid) = Validator::new_with_features(features).validate_all(bytes) else { return error };
     let Some(missing) = invalid.missing_wasm_feature() else { return error };
     let is_valid_beyond = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes).is_ok();
     let known = [
@@ -418,6 +435,9 @@ pub(crate) fn name_missing_proposal(bytes: &[u8], error: Error) -> Error {
         (WasmFeatures::LEGACY_EXCEPTIONS, "legacy exception handling"),
         (WasmFeatures::CUSTOM_DESCRIPTORS, "custom descriptors"),
         (WasmFeatures::MEMORY_CONTROL, "memory control"),
+        (WasmFeatures::CM_VALUES, proposal::VALUES),
+        (WasmFeatures::CM_GC, proposal::COMPONENT_GC),
+        (WasmFeatures::CM64, "component model (64-bit memories)"),
     ];
     match known.into_iter().find(|(feature, _)| missing.intersects(*feature)) {
         Some((_, proposal)) if is_valid_beyond => Error::unsupported(proposal, None, invalid.offset()),

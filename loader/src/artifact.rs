@@ -15,8 +15,8 @@ use precast_abi::types::FuncType;
 use precast_targets::Arch;
 
 use crate::blueprint::Blueprint;
-use crate::component;
 use crate::code::{self, Registration};
+use crate::component;
 use crate::elf::Headers;
 use crate::mapping::{Code, Mapping};
 use crate::open_error::{OpenError, OpenErrorKind};

@@ -52,12 +52,17 @@ impl State {
 pub use crate::host::Caller;
 pub use context::{LiftContext, LowerContext};
 pub use func::{Func, TypedFunc};
+#[doc(hidden)]
+pub use guest::round_trip;
 pub use import::HostFuture;
 pub use instance::{Bound, Instance};
 pub use linker::Linker;
 pub use precast_abi::component::{Primitive, StringEncoding};
 pub use resource::{Resource, ResourceAny};
 pub use table::{ResourceTable, ResourceTableError};
-pub use types::{FuncType, Kind, Members, ResourceType, Type};
+pub use types::{FuncType, Kind, Matches, Members, ResourceType, Type};
 pub use val::Val;
 pub use value::{ComponentType, FlatReader, FlatWriter, Lift, LiftParams, Lower, LowerParams};
+
+#[cfg(test)]
+mod tests;

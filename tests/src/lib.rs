@@ -1,6 +1,7 @@
 //! What the tests of precast as a whole have in common: where things are, the built command, modules, random modules,
 //! random numbers, hostile input, and processes of a test's own.
 
+pub mod components;
 pub mod hostile;
 mod old_kernel;
 mod process;

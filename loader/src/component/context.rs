@@ -215,7 +215,7 @@ impl<'a> LowerContext<'a> {
     }
 
     fn resource_of(&mut self, given: &Given, uses: &[ResourceUse]) -> Result<u32, HostError> {
-        let (wanted, representation) = self.guest.held().give(given, uses)?;
+        let (wanted, representation) = self.guest.with_held(|held| held.give(given, uses))?;
         if !wanted.borrow {
             return Ok(self.guest.handles.add_owned(wanted.row, representation)?);
         }

@@ -8,9 +8,7 @@
 //! # Safety
 //! Each call holds the instance exclusively, and with it the store of the record that it works on.
 
-use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll, Waker};
 
@@ -202,7 +200,7 @@ unsafe fn check_enter(record: *mut InstanceRecord) -> Result<(), CallError> {
     // SAFETY: as the caller says.
     unsafe {
         let context = &raw mut (*(*record).store).context;
-        if (*context).poisoned || (*context).entries > 0 {
+        if (*context).poisoned || !(*context).is_idle() {
             return Err(fault::to_call_error(record, Fault::new(TrapCode::CannotEnter).into()));
         }
     }

@@ -15,11 +15,13 @@ use std::ptr;
 use precast_abi::component::StringEncoding;
 use precast_abi::trap::TrapCode;
 
+use super::context::{LiftContext, LowerContext};
 use super::fault::{self, Fault};
-use super::handles::HandleTable;
+use super::handles::{HandleTable, Loans};
 use super::plan::Canon;
 use super::resource::Held;
 use super::types::{FuncType, Kind, Type};
+use super::value::{FlatReader, FlatWriter, Lift, Lower};
 use crate::HostError;
 use crate::call;
 use crate::record::InstanceRecord;
@@ -129,11 +131,16 @@ impl Guest {
         }
     }
 
-    /// What the host holds of the store.
-    pub(crate) fn held(&self) -> &mut Held {
-        // SAFETY: the store is alive, the caller has it for itself, and no two of these borrows overlap: each ends with
-        // the statement that asks for it.
-        unsafe { &mut *self.held }
+    /// Uses what the host holds of the store.
+    #[inline]
+    pub(crate) fn with_held<R>(&self, f: impl FnOnce(&mut Held) -> R) -> R {
+        // SAFETY: the store is alive, the caller has it for itself, and what is called here reaches no guest.
+        f(unsafe { &mut *self.held })
+    }
+
+    /// Ends the loans of a call.
+    pub(crate) fn give_back(&self, loans: &Loans) {
+        self.with_held(|held| loans.give_back(self.handles, held));
     }
 
     /// Calls `realloc` for `size` new bytes. What it gives is not checked.
@@ -180,6 +187,12 @@ impl Scratch {
         Box::new(Scratch { memory: Vec::new(), size: 0, handles, held, encoding: StringEncoding::Utf8 })
     }
 
+    /// How strings lie in guests on it, from now on.
+    #[cfg(test)]
+    pub(crate) fn set_encoding(&mut self, encoding: StringEncoding) {
+        self.encoding = encoding;
+    }
+
     /// A guest on it, good while the scratch is where it is.
     pub(crate) fn guest(&mut self) -> Guest {
         let words = self.handles.as_mut_ptr().cast::<u8>();
@@ -211,6 +224,32 @@ impl Scratch {
         self.memory.resize(end, 0);
         Ok(start as u32)
     }
+}
+
+/// A value on its way through core values, and through memory, without a guest: for tests of generated code.
+///
+/// # Errors
+/// As lowering and lifting fail.
+#[doc(hidden)]
+pub fn round_trip<A: Lower, B: Lift>(value: &A, encoding: StringEncoding) -> Result<(B, B), HostError> {
+    let mut held = Held::default();
+    // SAFETY: `held` outlives the scratch and is not used here.
+    let mut scratch = unsafe { Scratch::new(&raw mut held) };
+    scratch.encoding = encoding;
+    let signature = Signature::default();
+    let mut guest = scratch.guest();
+    let mut cx = LowerContext::new(&mut guest, &signature);
+    let mut cells = vec![0; A::FLAT];
+    let mut flat = FlatWriter::new(&mut cells);
+    value.lower(&mut cx, &mut flat)?;
+    assert_eq!((flat.len(), A::SIZE, A::ALIGN), (B::FLAT, B::SIZE, B::ALIGN), "the types are not of one layout");
+    let pointer = cx.realloc(A::SIZE, A::ALIGN)?;
+    value.store(&mut cx, pointer)?;
+    let mut cx = LiftContext::new(&guest, &signature);
+    let mut flat = FlatReader::new(&cells);
+    let lifted = B::lift(&mut cx, &mut flat)?;
+    assert_eq!(flat.position(), B::FLAT, "not all core values are taken");
+    Ok((lifted, B::load(&mut cx, pointer)?))
 }
 
 /// A resource in a type.

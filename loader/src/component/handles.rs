@@ -204,6 +204,3 @@ impl Loans {
         self.held.iter().for_each(|place| held.forget(*place));
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -26,7 +26,7 @@ use super::guest::{Guest, Signature};
 use super::plan::Canon;
 use super::types::FuncType;
 use super::val::{self, Val};
-use super::value::{FlatReader, FlatWriter, Lift, LiftParams, Lower, matches_result};
+use super::value::{FlatReader, FlatWriter, LiftParams, Lower, matches_result};
 use crate::HostError;
 use crate::context::{Abort, host_status};
 use crate::host::{Caller, HostCall, HostFunc, abort_with};
@@ -146,10 +146,7 @@ unsafe extern "C" fn border<T: 'static, H: HostFunction<T>>(words: *mut u8, cell
 /// # Safety
 /// The record is that of the guest that called.
 #[inline]
-unsafe fn finish(
-    record: *mut InstanceRecord,
-    run: impl FnOnce() -> Result<Option<Pending>, HostError>,
-) -> u32 {
+unsafe fn finish(record: *mut InstanceRecord, run: impl FnOnce() -> Result<Option<Pending>, HostError>) -> u32 {
     let abort = match catch_unwind(AssertUnwindSafe(run)) {
         Ok(Ok(None)) => return 0,
         // SAFETY: the caller's promise.
@@ -256,7 +253,7 @@ where
         let mut lower = LowerContext::new(&mut guest, &site.signature);
         // SAFETY: as above.
         unsafe { lower_result(&result, &mut lower, cells, param_cells::<P>())? };
-        loans.give_back(guest.handles, guest.held());
+        guest.give_back(&loans);
         Ok(None)
     }
 }
@@ -297,7 +294,7 @@ where
                 // SAFETY: as above.
                 unsafe { lower_result(&result, &mut lower, cells, param_cells::<P>()) }
             });
-            loans.give_back(guest.handles, guest.held());
+            guest.give_back(&loans);
             // SAFETY: as above.
             outcome.map_err(|error| unsafe { fault::to_call_error(record, error) }.into())
         };
@@ -341,7 +338,7 @@ where
             // SAFETY: as above.
             unsafe { cells.write(cell) };
         }
-        loans.give_back(guest.handles, guest.held());
+        guest.give_back(&loans);
         Ok(None)
     }
 }

@@ -17,13 +17,13 @@ use super::types::FuncType;
 use super::val::Val;
 use super::value::{LiftParams, Lower};
 use super::version;
+use crate::HostError;
 use crate::artifact::Artifact;
 use crate::bindings::{Bindings, Found, func_type};
 use crate::host::Caller;
 use crate::instance::Limits;
 use crate::linker::{BindError, MissingFunction};
 use crate::plan::{Malformed, Plan};
-use crate::HostError;
 
 /// Definitions for what components import, by interface and name. A later definition under the same names replaces the
 /// earlier. The interface is written with its version, as in `wasi:io/streams@0.2.12`, and any version of the same track

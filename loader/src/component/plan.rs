@@ -131,7 +131,10 @@ impl ComponentPlan {
             Ok(HostFunc { interface, name, func: check.func(row.func)? })
         });
         Ok(ComponentPlan {
-            imports: (0..).zip(meta.component_imports.iter()).map(|(n, row)| check.import(n, &row)).collect::<Result<_, _>>()?,
+            imports: (0..)
+                .zip(meta.component_imports.iter())
+                .map(|(n, row)| check.import(n, &row))
+                .collect::<Result<_, _>>()?,
             host_funcs: host_funcs.collect::<Result<_, _>>()?,
             exports: meta.component_exports.iter().map(|row| check.export(&row)).collect::<Result<_, _>>()?,
             resources: meta.resources.iter().map(|row| check.resource(&row)).collect::<Result<_, _>>()?,
@@ -201,7 +204,12 @@ impl Check<'_> {
         sound.then_some(Code { entry, text }).ok_or(Malformed("code that the host enters is of a wrong type"))
     }
 
-    fn optional_code(&self, ty: u32, text: u32, matches: impl Fn(&CoreType) -> bool) -> Result<Option<Code>, Malformed> {
+    fn optional_code(
+        &self,
+        ty: u32,
+        text: u32,
+        matches: impl Fn(&CoreType) -> bool,
+    ) -> Result<Option<Code>, Malformed> {
         if text == NONE { Ok(None) } else { self.code(ty, text, matches).map(Some) }
     }
 

@@ -103,8 +103,7 @@ impl ResourceAny {
             let of = of.host.unwrap_or(TypeId::of::<Unregistered>());
             return ResourceAny { given: Given::Host { of, representation, owned }, owned };
         }
-        let held = cx.guest().held();
-        let given = held.keep(of.row, representation, owned);
+        let given = cx.guest().with_held(|held| held.keep(of.row, representation, owned));
         if let Given::Held { place, .. } = given
             && !owned
         {
@@ -159,6 +158,11 @@ impl Held {
         let entry = &mut self.entries[place as usize];
         *entry = Entry { generation: entry.generation, used: true, row, representation, owned };
         Given::Held { store: self.store, place, generation: entry.generation }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn keep_for_test(&mut self, row: u32, representation: u32) -> Given {
+        self.keep(row, representation, true)
     }
 
     /// Gives up a place.

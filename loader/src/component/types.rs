@@ -278,6 +278,9 @@ pub struct Type<'a> {
     ty: TypeRef,
 }
 
+/// [`super::ComponentType::matches`] of some Rust type.
+pub type Matches = fn(&Type<'_>) -> bool;
+
 /// What a [`Type`] is.
 #[derive(Clone, Copy)]
 #[allow(missing_docs, reason = "the names are WIT's")]
@@ -379,7 +382,7 @@ impl<'a> Type<'a> {
     }
 
     /// Whether it is a record of fields with these names, whose types `matches` accepts.
-    pub fn is_record(self, fields: &[(&str, fn(&Type<'_>) -> bool)]) -> bool {
+    pub fn is_record(self, fields: &[(&str, Matches)]) -> bool {
         let Kind::Record(members) = self.kind() else { return false };
         members.len() == fields.len()
             && members
@@ -387,8 +390,7 @@ impl<'a> Type<'a> {
     }
 
     /// Whether it is a variant of cases with these names, and payloads that `matches` accepts, or none.
-    #[allow(clippy::type_complexity, reason = "generated code has one name for it")]
-    pub fn is_variant(self, cases: &[(&str, Option<fn(&Type<'_>) -> bool>)]) -> bool {
+    pub fn is_variant(self, cases: &[(&str, Option<Matches>)]) -> bool {
         let Kind::Variant(members) = self.kind() else { return false };
         members.len() == cases.len()
             && members.zip_all(cases, |(name, ty), (wanted, matches)| {
@@ -496,7 +498,10 @@ impl FuncType {
     }
 
     /// All function types of an artifact, of which nothing is bound.
-    pub(crate) fn all(meta: &Meta<'_>) -> Result<Vec<FuncType>, Malformed> {
+    ///
+    /// # Errors
+    /// The tables are damaged.
+    pub fn all(meta: &Meta<'_>) -> Result<Vec<FuncType>, Malformed> {
         let types = Arc::new(Types::new(meta)?);
         let hosts: Arc<[Option<TypeId>]> = Arc::new([]);
         let of = |func| FuncType { types: Arc::clone(&types), hosts: Arc::clone(&hosts), func };
@@ -524,5 +529,3 @@ impl FuncType {
 }
 
 mod print;
-#[cfg(test)]
-mod tests;

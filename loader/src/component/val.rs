@@ -554,7 +554,9 @@ pub(crate) fn lower_result(
         (None, None) => return Ok(None),
         (Some(wanted), Some(result)) => (wanted, result),
         (Some(wanted), None) => return Err(format!("the host function gave no result, and {wanted} is wanted").into()),
-        (None, Some(result)) => return Err(format!("the host function gave {}, and no result is wanted", result.kind()).into()),
+        (None, Some(result)) => {
+            return Err(format!("the host function gave {}, and no result is wanted", result.kind()).into());
+        }
     };
     let layout = wanted.layout();
     if layout.flat as usize <= MAX_FLAT_RESULTS {

@@ -56,9 +56,7 @@ mod tests {
 
     #[test]
     fn tracks() {
-        let stands = |one: &str, two: &str| {
-            stands_for(&format!("a:b/c@{one}"), &format!("a:b/c@{two}")).is_some()
-        };
+        let stands = |one: &str, two: &str| stands_for(&format!("a:b/c@{one}"), &format!("a:b/c@{two}")).is_some();
         assert!(stands("0.2.12", "0.2.0") && stands("0.2.0", "0.2.12") && stands("1.0.0", "1.9.3"));
         assert!(!stands("0.3.0", "0.2.0") && !stands("1.0.0", "2.0.0") && !stands("0.0.1", "0.0.2"));
         assert!(stands("0.0.1", "0.0.1") && !stands("1.0.0", "0.0.0"));
