@@ -10,18 +10,18 @@
 //! [`enter`] is under way.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::ops::Range;
 use std::ptr;
 use std::task::Waker;
 
-use precast_abi::trap::TrapCode;
-
-use crate::backtrace::Backtrace;
+use crate::HostError;
 use crate::suspend::Pending;
-use crate::sys::{Registers, arch};
+use crate::sys::arch;
 use crate::trap::Trap;
-use crate::{HostError, signal};
+
+mod activation;
+pub(crate) use activation::{Activation, current, set_prepared, set_watch, watch};
+use activation::{activate, no_room};
 
 /// What the assembly, the signal handler and the host's border share: one for each store, at an address that
 /// does not change. [`precast_abi::host::HostWords::CONTEXT`] of every instance in the store points to it.
@@ -47,8 +47,6 @@ pub(crate) struct Context {
     pub(crate) waiting: Option<Pending>,
     /// Who to wake when the guest can go on; null if nobody waits, as in a synchronous call.
     pub(crate) waker: *const Waker,
-    /// Entries under way, on whatever thread, with one that is suspended.
-    pub(crate) entries: u32,
     /// Whether guest code was abandoned in the middle of an outermost entry, so that what it works on may be anything.
     pub(crate) poisoned: bool,
 }
@@ -57,7 +55,8 @@ pub(crate) struct Context {
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Border {
-    /// Set by `enter`: where host functions run, and where a trap continues.
+    /// Set by `enter`: where host functions run, and where a trap continues. 0 if no entry is under way; one that is
+    /// suspended is, though this is of no use then.
     pub(crate) host_sp: usize,
     /// Where the next entry's frames begin: the stack's top, or the guest's stack pointer at a host call.
     pub(crate) guest_sp: usize,
@@ -121,7 +120,6 @@ impl Context {
             pending: None,
             waiting: None,
             waker: ptr::null(),
-            entries: 0,
             poisoned: false,
         }
     }
@@ -150,8 +148,18 @@ impl Context {
     /// Gives up whatever guest code is under way: its frames are as good as gone.
     pub(crate) fn abandon(&mut self) {
         self.border = self.idle();
-        self.entries = 0;
         self.poisoned = true;
+    }
+
+    /// Whether no entry is under way, on whatever thread.
+    #[inline(always)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.border.host_sp == 0
+    }
+
+    /// Whether the guest that calls the host now can be suspended in that.
+    pub(crate) fn can_suspend(&self) -> bool {
+        !self.waker.is_null() && self.border.host_sp == self.resumable_sp
     }
 
     /// Whether there is room for frames that begin at `guest_sp`.
@@ -159,51 +167,6 @@ impl Context {
     fn has_room(&self, guest_sp: usize) -> bool {
         guest_sp >= self.stack.start + ENTRY_ROOM
     }
-}
-
-/// An entry under way. The thread's innermost one is found by the signal handler, which records traps in it.
-pub(crate) struct Activation {
-    /// The context that was entered.
-    pub(crate) context: *mut Context,
-    /// The border as it was before: where the guest called the host, if this entry is nested.
-    pub(crate) outer: Border,
-    /// The entry under way on this thread before, of this or another context.
-    pub(crate) previous: *const Activation,
-    /// How many entries there are on this thread, with this one.
-    depth: u32,
-    /// Code and registers of a trap.
-    pub(crate) fault: Cell<Option<(TrapCode, Registers)>>,
-}
-
-/// What a thread that runs guests has.
-struct Thread {
-    /// The innermost activation.
-    current: Cell<*const Activation>,
-    /// Whether faults of guest code become traps: see [`signal::prepare_thread`].
-    prepared: Cell<bool>,
-}
-
-thread_local! {
-    /// Has no destructor and needs no initialisation, so that the signal handler may read it at any time.
-    static THREAD: Thread = const { Thread { current: Cell::new(ptr::null()), prepared: Cell::new(false) } };
-}
-
-/// The calling thread's.
-#[inline(always)]
-fn thread<'a>() -> &'a Thread {
-    // SAFETY: what has no destructor stays for as long as the thread, which is here; and `Thread` is not `Sync`, so
-    // that no other thread is given the reference.
-    THREAD.with(|thread| unsafe { &*ptr::from_ref(thread) })
-}
-
-/// The innermost activation of this thread, or null.
-pub(crate) fn current() -> *const Activation {
-    thread().current.get()
-}
-
-/// Says whether faults of guest code on this thread become traps.
-pub(crate) fn set_prepared(prepared: bool) {
-    thread().prepared.set(prepared);
 }
 
 /// Calls `entry(base, code, values)` on the guest's stack.
@@ -224,20 +187,24 @@ pub(crate) unsafe fn enter(
     // SAFETY: the caller vouches for the context, and references to it end before the guest runs. The assembly's own
     // demand, room on the stack, is checked. An entry that no call of `enter_suspendable` made cannot be suspended.
     unsafe {
-        let entries = (*context).entries;
+        let is_outermost = (*context).is_idle();
         // The border of the outermost entry is known. Reading what was written a moment ago in other pieces is slow.
-        let outer = if entries == 0 { (*context).idle() } else { (*context).border };
+        let outer = if is_outermost { (*context).idle() } else { (*context).border };
         if !(*context).has_room(outer.guest_sp) {
             return Err(no_room(context));
         }
-        (*context).entries = entries + 1;
-        let end = activate(context, outer, || arch::enter(context, entry, base, code, values));
-        (*context).entries = entries;
-        (*context).border = if entries == 0 { (*context).idle() } else { outer };
-        if end.is_err() && entries == 0 {
-            (*context).poisoned = true;
+        let end = activate(context, outer, || {
+            let status = arch::enter(context, entry, base, code, values);
+            (*context).border = if is_outermost { (*context).idle() } else { outer };
+            status
+        });
+        match end {
+            Ok(_) => Ok(()),
+            Err(abort) => {
+                (*context).poisoned |= is_outermost;
+                Err(abort)
+            }
         }
-        end.map(drop)
     }
 }
 
@@ -266,11 +233,10 @@ pub(crate) unsafe fn enter_suspendable(
 ) -> Result<Progress, Box<Abort>> {
     // SAFETY: as in `enter`.
     unsafe {
-        debug_assert_eq!((*context).entries, 0);
+        debug_assert!((*context).is_idle());
         if !(*context).has_room((*context).idle().guest_sp) {
             return Err(no_room(context));
         }
-        (*context).entries = 1;
         proceed(context, waker, || arch::enter_suspendable(context, entry, base, code, values))
     }
 }
@@ -296,73 +262,11 @@ unsafe fn proceed(context: *mut Context, waker: &Waker, run: impl FnOnce() -> u3
         (*context).waker = ptr::null();
         match end {
             Ok(status::SUSPENDED) => return Ok(Progress::Suspended),
-            Ok(_) => {
-                (*context).entries = 0;
-                (*context).border = outer;
-            }
+            Ok(_) => (*context).border = outer,
             Err(_) => (*context).abandon(),
         }
         end.map(|_| Progress::Returned)
     }
-}
-
-/// Makes an activation the thread's current one while `run` runs the guest. What `run` returns, a [`status`], comes out
-/// if it is 0 or [`status::SUSPENDED`].
-///
-/// # Safety
-/// The context is valid and its instances are alive; `run` is one of the assembly's ways into the guest.
-#[inline(always)]
-unsafe fn activate(context: *mut Context, outer: Border, run: impl FnOnce() -> u32) -> Result<u32, Box<Abort>> {
-    let thread = thread();
-    let previous = thread.current.get();
-    // SAFETY: an activation of this thread is valid while it is the current one.
-    let depth = unsafe { previous.as_ref() }.map_or(0, |previous| previous.depth);
-    if depth == MAX_DEPTH {
-        // SAFETY: the caller vouches for the context.
-        return Err(unsafe { no_room(context) });
-    }
-    if !thread.prepared.get() {
-        prepare()?;
-    }
-    let activation = Activation { context, outer, previous, depth: depth + 1, fault: Cell::new(None) };
-    thread.current.set(&raw const activation);
-    let status = run();
-    thread.current.set(activation.previous);
-    if status == 0 || status == status::SUSPENDED {
-        return Ok(status);
-    }
-    // SAFETY: the guest is abandoned but its stack is as it was, and the caller keeps its instances alive.
-    Err(unsafe { why_abandoned(&activation, status) })
-}
-
-#[cold]
-fn prepare() -> Result<(), Box<Abort>> {
-    signal::prepare_thread().map_err(|error| Box::new(Abort::Host(error.into())))
-}
-
-/// # Safety
-/// The context is valid and its instances are alive.
-#[cold]
-unsafe fn no_room(context: *const Context) -> Box<Abort> {
-    // SAFETY: the caller's promise.
-    let backtrace = unsafe { Backtrace::of_host_call(context) };
-    Box::new(Abort::Trap(Trap::new(TrapCode::StackOverflow, backtrace)))
-}
-
-/// # Safety
-/// The activation ended with `status` just now; its context is valid and its instances are alive.
-#[cold]
-unsafe fn why_abandoned(activation: &Activation, status: u32) -> Box<Abort> {
-    if status == status::TRAPPED
-        && let Some((code, registers)) = activation.fault.take()
-    {
-        // SAFETY: the caller's promise.
-        let backtrace = unsafe { Backtrace::of_fault(activation, &registers) };
-        return Box::new(Abort::Trap(Trap::new(code, backtrace)));
-    }
-    // SAFETY: the caller's promise.
-    let pending = unsafe { (*activation.context).pending.take() };
-    Box::new(pending.unwrap_or_else(|| Abort::Host("a host call abandoned the guest without a reason".into())))
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

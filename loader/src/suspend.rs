@@ -72,8 +72,7 @@ pub(crate) unsafe fn erase<'a>(future: impl Future<Output = Result<(), HostError
 /// nothing in between.
 pub(crate) unsafe fn suspend(context: *mut Context, pending: Pending) -> u32 {
     // SAFETY: as the caller says; no reference outlives its statement.
-    let (waker, entries) = unsafe { ((*context).waker, (*context).entries) };
-    let can_wait = entries == 1 && !waker.is_null();
+    let (waker, can_wait) = unsafe { ((*context).waker, (*context).can_suspend()) };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         let mut pending = pending;
         // SAFETY: the waker is borrowed by the function that runs the guest now, and resets the pointer at its end.
@@ -81,8 +80,11 @@ pub(crate) unsafe fn suspend(context: *mut Context, pending: Pending) -> u32 {
         match pending.as_mut().poll(&mut task::Context::from_waker(waker)) {
             Poll::Ready(result) => result.map(|()| None),
             Poll::Pending if can_wait => Ok(Some(pending)),
-            Poll::Pending if entries > 1 => Err(CannotWait::Nested.into()),
-            Poll::Pending => Err(CannotWait::Synchronous.into()),
+            Poll::Pending => {
+                // SAFETY: the thread's innermost activation is the guest's, since that called.
+                let outermost = unsafe { context::current().as_ref() }.is_none_or(|entry| entry.outer.host_sp == 0);
+                Err(if outermost { CannotWait::Synchronous } else { CannotWait::Nested }.into())
+            }
         }
     }));
     let abort = match outcome {
@@ -145,7 +147,7 @@ impl Call {
         let context = self.context();
         // SAFETY: the maker's promise. Only the outermost entry of a context may be suspendable.
         unsafe {
-            if (*context).entries > 0 {
+            if !(*context).is_idle() {
                 return call::enter(self.record, self.entry, self.text, self.cells).map(|()| Progress::Returned);
             }
             let record = self.record;

@@ -5,7 +5,7 @@ mod common;
 
 use common::component;
 use precast_loader::component::{Instance, Linker, Resource, ResourceAny, ResourceTable, Val, round_trip};
-use precast_loader::{BindError, CallError, ExportError, TrapCode};
+use precast_loader::{BindError, CallError, ExportError, Limits, TrapCode};
 
 /// An instance of a component without imports.
 fn instance(parts: &str) -> Instance<()> {
@@ -50,7 +50,7 @@ fn strings_in_three_encodings() {
         let dynamic = instance.func_dynamic("", "echo").unwrap();
         assert_eq!(dynamic.ty().to_string(), "func(x: string) -> string");
         let value = Val::String("dynamic 🦀".into());
-        assert_eq!(dynamic.call(&mut instance, &[value.clone()]).unwrap(), Some(value));
+        assert_eq!(dynamic.call(&mut instance, std::slice::from_ref(&value)).unwrap(), Some(value));
         let posts = instance.func::<(), u32>("", "posts").unwrap();
         assert_eq!(posts.call(&mut instance, ()).unwrap(), texts.len() as u32 + 1);
     }
@@ -491,6 +491,57 @@ fn realloc_may_not_call_imports() {
     let mut instance = bound.instantiate(()).unwrap();
     let post = instance.func::<(), ()>("", "post").unwrap();
     assert_eq!(trap_code(&post.call(&mut instance, ()).unwrap_err()), Some(TrapCode::CannotLeave));
+}
+
+/// Two components with memories of their own, each with everything that an instance can change.
+const TWO_GROUPS: &str = r#"(component
+    (component $Part
+        (core module $M
+            (memory (export "memory") 1 9)
+            (table $t 2 funcref)
+            (global $n (mut i32) (i32.const 5))
+            (data (i32.const 8) "initial")
+            (elem declare func $change)
+            (func $change (export "change") (param i32 i32) (result i32)
+                (global.set $n (i32.add (global.get $n) (local.get 1)))
+                (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (local.get 1)))
+                (table.set $t (i32.const 1) (ref.func $change))
+                (drop (memory.grow (i32.const 1)))
+                (i32.store (i32.const 65540) (local.get 1))
+                (i32.add (i32.add (global.get $n) (i32.load (i32.const 8))) (memory.size)))
+            (func (export "realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024)))
+        (core instance $m (instantiate $M))
+        (func (export "change") (param "x" string) (result u32)
+            (canon lift (core func $m "change") (memory $m "memory") (realloc (func $m "realloc")))))
+    (instance $one (instantiate $Part))
+    (instance $two (instantiate $Part))
+    (export "one" (instance $one))
+    (export "two" (instance $two)))"#;
+
+#[test]
+fn each_group_of_instances_is_apart_and_reset() {
+    let artifact = common::artifact(TWO_GROUPS);
+    let bound = Linker::new().bind(&artifact).unwrap();
+    let initial = i32::from_le_bytes(*b"init").cast_unsigned();
+    for _ in 0..3 {
+        let mut instance = bound.instantiate(()).unwrap();
+        let [one, two] = ["one", "two"].map(|name| instance.func::<(&str,), u32>(name, "change").unwrap());
+        assert_eq!(one.call(&mut instance, ("xyz",)).unwrap(), 5 + 3 + initial + 3 + 2);
+        assert_eq!(one.call(&mut instance, ("xyz",)).unwrap(), 5 + 6 + initial + 6 + 3);
+        assert_eq!(two.call(&mut instance, ("x",)).unwrap(), 5 + 1 + initial + 1 + 2);
+        drop(instance);
+        let (fresh, idle) = artifact.slot_hashes().unwrap();
+        assert_eq!(idle, [fresh]);
+    }
+    // A limit is for each memory.
+    let limits = Limits { memory_bytes: Some(1 << 16), ..Limits::default() };
+    let limited = bound.clone().limits(limits);
+    let mut instance = limited.instantiate(()).unwrap();
+    let two = instance.func::<(&str,), u32>("two", "change").unwrap();
+    let error = two.call(&mut instance, ("x",)).unwrap_err();
+    assert_eq!(trap_code(&error), Some(TrapCode::MemoryOutOfBounds));
+    let error = bound.limits(Limits { memory_bytes: Some(1), ..limits }).instantiate(()).unwrap_err();
+    assert!(error.to_string().starts_with("memory 0 starts with 65536 bytes"), "{error}");
 }
 
 #[test]

@@ -200,7 +200,7 @@ unsafe fn check_enter(record: *mut InstanceRecord) -> Result<(), CallError> {
     // SAFETY: as the caller says.
     unsafe {
         let context = &raw mut (*(*record).store).context;
-        if (*context).poisoned || (*context).entries > 0 {
+        if (*context).poisoned || !(*context).is_idle() {
             return Err(fault::to_call_error(record, Fault::new(TrapCode::CannotEnter).into()));
         }
     }

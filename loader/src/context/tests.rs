@@ -1,9 +1,11 @@
 //! Entering guests, and every way out of them.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use precast_abi::host::HostWords;
 use precast_abi::slot::{GUARDED_RESERVATION, WASM_PAGE};
+use precast_abi::trap::TrapCode;
 
 use super::*;
 use crate::sys;
@@ -203,14 +205,14 @@ fn registers_survive_a_suspension() {
         let values = [const { Cell::new(200) }; 2];
         for (guest, value) in guests.iter_mut().zip(&values) {
             assert!(matches!(guest.start("keep", value), Ok(Progress::Suspended)));
-            assert_eq!((current(), guest.context.entries), (ptr::null(), 1));
+            assert_eq!((current(), guest.context.is_idle()), (ptr::null(), false));
             // A nested entry leaves what is suspended as it is.
             assert!(guest.call("increment", depth).is_ok_and(|value| value == depth + 1));
             assert_eq!(trap(guest.call("countdown", 2)).frames().len(), 4, "with the guest that is suspended");
         }
         for guest in &mut guests {
             assert!(matches!(resume_from(depth as u32 % 7, guest), Ok(Progress::Returned)));
-            assert_eq!((current(), guest.context.entries), (ptr::null(), 0));
+            assert_eq!((current(), guest.context.is_idle()), (ptr::null(), true));
         }
         assert_eq!(values.map(Cell::into_inner), [200 + 201 + 202 + 203 + 204 + 205; 2]);
     }

@@ -83,6 +83,7 @@ pub struct WasiCtxBuilder {
     stdout: Stdout,
     stderr: Stdout,
     on_denial: Option<Listener>,
+    http: crate::http::Settings,
 }
 
 impl WasiCtxBuilder {
@@ -113,6 +114,12 @@ impl WasiCtxBuilder {
     /// Sets where standard error goes.
     pub fn stderr(mut self, sink: Stdout) -> Self {
         self.stderr = sink;
+        self
+    }
+
+    /// Sets how HTTP requests of guests are made.
+    pub fn http(mut self, settings: crate::http::Settings) -> Self {
+        self.http = settings;
         self
     }
 
@@ -186,6 +193,7 @@ impl WasiCtxBuilder {
             stdout: self.stdout,
             stderr: self.stderr,
             denials: Mutex::new(Denials::new(self.on_denial)),
+            http: self.http,
         }))
     }
 

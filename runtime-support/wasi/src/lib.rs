@@ -23,6 +23,7 @@ mod context;
 mod denial;
 mod fs;
 mod grants;
+pub mod http;
 mod net;
 pub mod preview1;
 pub mod preview2;

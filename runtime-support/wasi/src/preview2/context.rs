@@ -39,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) stdout: Stdout,
     pub(crate) stderr: Stdout,
     pub(crate) denials: Mutex<Denials>,
+    pub(crate) http: crate::http::Settings,
 }
 
 impl Template {
