@@ -4,13 +4,17 @@
 //! that run as they stand and the exit statuses.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use precast_abi::ABI_VERSION;
 
 use crate::codegen::CodegenArgs;
+use crate::component::ComposeArgs;
+use crate::serve::parse_duration;
 use crate::size::parse_size;
 use crate::wast::WastArgs;
 
@@ -40,6 +44,7 @@ fn version() -> &'static str {
 pub(crate) enum Command {
     Compile(CompileArgs),
     Run(RunArgs),
+    Serve(ServeArgs),
     Inspect(InspectArgs),
     Bench(BenchArgs),
     Wast(WastArgs),
@@ -116,6 +121,9 @@ pub(crate) struct CompileArgs {
     pub(crate) message_format: MessageFormat,
 
     #[command(flatten)]
+    pub(crate) compose: ComposeArgs,
+
+    #[command(flatten)]
     pub(crate) codegen: CodegenArgs,
 }
 
@@ -189,6 +197,75 @@ pub(crate) struct RunArgs {
     /// The artifact or module; everything after it is the guest's
     #[arg(value_name = "FILE", required = true, num_args = 1.., trailing_var_arg = true)]
     pub(crate) command: Vec<OsString>,
+
+    #[command(flatten)]
+    pub(crate) codegen: CodegenArgs,
+}
+
+/// Serve HTTP requests with a component
+///
+/// Takes a component that exports `wasi:http/incoming-handler`, or the artifact of one. Each request is answered by a
+/// fresh instance; bodies stream both ways. A guest that traps costs its client a 500, one that takes too long a 504, and
+/// nobody else anything.
+///
+/// SIGTERM and SIGINT let requests under way end; SIGUSR1 prints the metrics to standard error.
+#[derive(Debug, Args)]
+#[command(after_long_help = "\
+Grants: as for precast run (see precast run --help). net:HOST:PORT also grants requests to there.
+
+Examples:
+  precast serve app.wasm --addr 127.0.0.1:8080
+  precast serve app.so --timeout 500ms --max-memory 64M --access-log
+  precast serve app.so --allow=net:api.example.org:443,clocks --env TOKEN
+
+Exit status: 0 after SIGTERM or SIGINT, 1 if it cannot serve, or 2 if the command line makes no sense.")]
+pub(crate) struct ServeArgs {
+    /// The component or its artifact
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// Where to listen; with port 0 the system chooses one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) addr: SocketAddr,
+
+    /// How many threads serve [default: one for each CPU]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    pub(crate) workers: Option<u16>,
+
+    /// How long a request may take, such as 500ms, 30s or 5m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "30s")]
+    pub(crate) timeout: Duration,
+
+    /// How large each memory of an instance may grow (K, M and G are understood)
+    #[arg(long, value_name = "BYTES", value_parser = parse_size)]
+    pub(crate) max_memory: Option<u64>,
+
+    /// How long requests under way may take once the process is told to end
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
+    pub(crate) grace: Duration,
+
+    /// Log each request to a file, or to standard error
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "-")]
+    pub(crate) access_log: Option<PathBuf>,
+
+    /// Where to serve metrics, in the format of Prometheus
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) metrics_addr: Option<SocketAddr>,
+
+    /// Grant the guest something: net:HOST:PORT, fs:DIR, clocks, random, ... (see --help)
+    #[arg(long, value_name = "GRANT,...")]
+    pub(crate) allow: Vec<String>,
+
+    /// Grant the guest everything
+    #[arg(short = 'A', long)]
+    pub(crate) allow_all: bool,
+
+    /// Give the guest a variable: the host's, or with this value
+    #[arg(long, value_name = "NAME[=VALUE]")]
+    pub(crate) env: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) cache: CacheArgs,
 
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,

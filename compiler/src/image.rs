@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use precast_abi::funcref;
 use precast_abi::slot::WASM_PAGE;
 
-use crate::error::{Error, Place};
 use crate::component::linkage::CoreInstance;
+use crate::error::{Error, Place};
 use crate::module::{ElementItem, Module};
 use crate::program::{Const, Env, Folded, GlobalPlace, Instance, MemoryPlace, Program, TablePlace};
 use crate::text::Text;

@@ -5,10 +5,10 @@
 
 use std::borrow::Cow;
 
+use cranelift_codegen::Context;
 use cranelift_codegen::inline::{Inline, InlineCommand};
 use cranelift_codegen::ir::{self, ExternalName, Function};
 use cranelift_codegen::isa::TargetIsa;
-use cranelift_codegen::Context;
 
 use crate::Error;
 use crate::component::linkage::{Type, TypeDef};

@@ -16,8 +16,8 @@ use precast_abi::slot::SlotLayout;
 use precast_abi::types::{FuncType, ValType};
 
 use crate::component::linkage::CoreInstance;
-use crate::component::program::{AdapterId, ComponentProgram};
 use crate::component::linkage::{ComponentInstance, Resource};
+use crate::component::program::{AdapterId, ComponentProgram};
 use crate::error::Place;
 use crate::module::{ElementItem, Module};
 use crate::resolve::ConstantTables;
@@ -480,7 +480,8 @@ impl Folded {
     /// The initial value of a global of the module's index space, if it is known.
     pub(crate) fn global(&self, global: u32) -> Option<Const> {
         let (imported, global) = (self.imported_globals.len(), global as usize);
-        let values = if global < imported { &self.imported_globals[global..] } else { self.globals.get(global - imported..)? };
+        let values =
+            if global < imported { &self.imported_globals[global..] } else { self.globals.get(global - imported..)? };
         values.first().copied().flatten()
     }
 

@@ -25,6 +25,8 @@ mod linker;
 mod list;
 mod plan;
 mod resource;
+#[doc(hidden)]
+pub mod round_trip;
 mod scalar;
 mod table;
 mod text;

@@ -20,7 +20,7 @@ use crate::sys::arch;
 use crate::trap::Trap;
 
 mod activation;
-pub(crate) use activation::{Activation, current, set_prepared};
+pub(crate) use activation::{Activation, current, set_prepared, set_watch, watch};
 use activation::{activate, no_room};
 
 /// What the assembly, the signal handler and the host's border share: one for each store, at an address that

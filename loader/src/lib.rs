@@ -11,6 +11,7 @@ mod blueprint;
 mod code;
 mod context;
 mod elf;
+mod interrupt;
 mod mapping;
 mod open_error;
 mod pool;
@@ -44,6 +45,7 @@ mod typed;
 mod val;
 
 pub use artifact::{Artifact, FunctionInfo, OpenOptions, Policy, Sizes};
+pub use interrupt::with_deadline;
 pub use open_error::{Digest, OpenError, OpenErrorKind};
 pub use precast_abi::trap::TrapCode;
 pub use precast_abi::types::{FuncType, ValType};

@@ -6,8 +6,8 @@
 use cranelift_codegen::entity::EntityRef;
 use precast_abi::bytes::Span;
 use precast_abi::meta::{
-    DataRow, ElementRow, ExportRow, ExternKind, FunctionRow, GlobalRow, GroupRow, Header, ImportRow, MemoryRow, MetaBuilder,
-    NO_MAXIMUM, NONE, RunRow, TableRow, TypeRow,
+    DataRow, ElementRow, ExportRow, ExternKind, FunctionRow, GlobalRow, GroupRow, Header, ImportRow, MemoryRow,
+    MetaBuilder, NO_MAXIMUM, NONE, RunRow, TableRow, TypeRow,
 };
 use precast_abi::slot::WASM_PAGE;
 use precast_abi::types::FuncType;
@@ -15,10 +15,10 @@ use precast_abi::{ABI_VERSION, MAGIC, sites};
 
 use super::LinkInput;
 use super::names::TextFunction;
-use crate::error::{Error, Place};
-use crate::options::{OptLevel, Options};
 use crate::component::linkage::CoreInstance;
+use crate::error::{Error, Place};
 use crate::layout::reservation;
+use crate::options::{OptLevel, Options};
 use crate::program::{GlobalPlace, Group, Instance, MemoryPlace, Program, Symbol, TablePlace};
 
 /// Bytes of names, signatures and segments: spans in the tables reach 4 GiB, and the rows need some of that.
@@ -300,10 +300,9 @@ impl Tables<'_> {
     fn groups(&mut self) {
         let groups = &self.input.program.groups;
         if groups.len() > 1 {
-            let rows = groups.values().map(|group| GroupRow {
-                block_start: group.block_start,
-                base_offset: group.base_offset,
-            });
+            let rows = groups
+                .values()
+                .map(|group| GroupRow { block_start: group.block_start, base_offset: group.base_offset });
             self.meta.groups.extend(rows);
         }
     }

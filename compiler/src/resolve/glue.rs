@@ -17,6 +17,7 @@ use crate::component::program::{
 };
 use crate::layout::{Block, HostArea};
 use crate::program::{FuncPlace, Import, ImportedFunc};
+use crate::translate::Shapes;
 use cranelift_codegen::entity::EntityRef;
 
 /// Handles that a component instance may have at once.
@@ -102,7 +103,9 @@ fn instances_that_may_not_leave(linkage: &Linkage<'_>) -> std::collections::Hash
     });
     let exported = linkage.exports.iter().map(|export| lifted_options(&export.func));
     let all = lowered.chain(exported).flatten();
-    all.filter(|options| options.realloc.is_some() || options.post_return.is_some()).map(|options| options.instance).collect()
+    all.filter(|options| options.realloc.is_some() || options.post_return.is_some())
+        .map(|options| options.instance)
+        .collect()
 }
 
 fn lifted_options(func: &ComponentFunc) -> Option<&CanonOptions> {
@@ -117,6 +120,7 @@ pub(super) fn component(placer: &mut Placer<'_, '_>, reached: &Reached, state: S
     let linkage = placer.linkage;
     let mut component = ComponentProgram {
         types: linkage.types.clone(),
+        shapes: Shapes::new(&linkage.types),
         func_types: linkage.func_types.clone(),
         instances: state.instances,
         resources: PrimaryMap::new(),

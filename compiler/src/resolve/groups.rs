@@ -45,7 +45,15 @@ impl Groups {
         let roots: Vec<usize> = (0..set.len()).map(|at| find(&mut set, at)).collect();
         let mut numbers = vec![None; set.len()];
         let mut count = 0;
-        let of = roots.iter().map(|root| *numbers[*root].get_or_insert_with(|| { count += 1; count - 1 })).collect();
+        let of = roots
+            .iter()
+            .map(|root| {
+                *numbers[*root].get_or_insert_with(|| {
+                    count += 1;
+                    count - 1
+                })
+            })
+            .collect();
         Groups { of, count: count.max(1) }
     }
 

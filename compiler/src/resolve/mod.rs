@@ -121,7 +121,8 @@ fn assemble<'a>(
     let (layout, group_places) = layout::slot(page_size, &host_area, options.stack_size, &areas)?;
 
     let helpers = helpers(&parts, &envs, reached);
-    let init = parts.iter().flat_map(|(instance, part)| part.folding.init.iter().map(move |step| (instance, step.clone())));
+    let init =
+        parts.iter().flat_map(|(instance, part)| part.folding.init.iter().map(move |step| (instance, step.clone())));
     let mut program = Program {
         init: init.collect(),
         instances: PrimaryMap::new(),
@@ -198,11 +199,7 @@ fn exports(module: &Module<'_>) -> Vec<Export> {
 }
 
 /// The helpers that function bodies seem to use, in the groups that have a memory at their base.
-fn helpers(
-    parts: &Parts<'_>,
-    envs: &PrimaryMap<CoreInstance, Env>,
-    reached: &Reached,
-) -> Vec<(Helper, Group)> {
+fn helpers(parts: &Parts<'_>, envs: &PrimaryMap<CoreInstance, Env>, reached: &Reached) -> Vec<(Helper, Group)> {
     let mut helpers = std::collections::BTreeSet::new();
     for (instance, part) in parts {
         if !has_memory_at_base(&envs[instance]) {
@@ -229,7 +226,11 @@ enum Origin {
 }
 
 /// Follows imports of an instance to where the thing comes from.
-fn origin(sources: impl Fn(CoreInstance, ExternKind, u32) -> Option<Source>, item: CoreItem, kind: ExternKind) -> Origin {
+fn origin(
+    sources: impl Fn(CoreInstance, ExternKind, u32) -> Option<Source>,
+    item: CoreItem,
+    kind: ExternKind,
+) -> Origin {
     let mut item = item;
     loop {
         match item {

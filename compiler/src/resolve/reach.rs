@@ -32,7 +32,12 @@ pub(super) struct Reached {
 impl Reached {
     /// Everything of a module.
     pub(super) fn all(_: &Module<'_>) -> Self {
-        Reached { funcs: PrimaryMap::from(vec![None]), canons: EntitySet::new(), helpers: None, changed_tables: HashSet::new() }
+        Reached {
+            funcs: PrimaryMap::from(vec![None]),
+            canons: EntitySet::new(),
+            helpers: None,
+            changed_tables: HashSet::new(),
+        }
     }
 
     /// What is reached from what a component exports.
@@ -47,7 +52,8 @@ impl Reached {
         search.roots();
         while !search.found.is_empty() {
             let found = std::mem::take(&mut search.found);
-            let scans: Vec<_> = found.par_iter().map(|(instance, index)| scan(parts[*instance].module, *index)).collect();
+            let scans: Vec<_> =
+                found.par_iter().map(|(instance, index)| scan(parts[*instance].module, *index)).collect();
             for ((instance, _), scanned) in found.into_iter().zip(scans) {
                 search.follow(instance, scanned?);
             }
@@ -206,4 +212,3 @@ impl Search<'_, '_> {
         }
     }
 }
-

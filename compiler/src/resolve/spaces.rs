@@ -180,7 +180,8 @@ impl<'a> Spaces<'a> {
         let contains_grow = self.parts.values().any(|part| contains_table_grow(part.module));
         let exported = module.exports.iter().filter(|export| export.kind == ExternKind::Table);
         let exported: BTreeSet<u32> = exported.map(|export| export.index).collect();
-        let is_closed = self.part.sources.iter().all(|source| matches!(source, Source::Item(_))) && self.parts.len() > 1;
+        let is_closed =
+            self.part.sources.iter().all(|source| matches!(source, Source::Item(_))) && self.parts.len() > 1;
         // All size words before the first table, which may be large.
         let own = module.tables.len() - module.imported_tables;
         let size_words: Vec<i32> = (0..own).map(|_| self.block().word()).collect();
@@ -207,8 +208,7 @@ impl<'a> Spaces<'a> {
     fn data_segments(&mut self) -> Vec<SegmentPlace> {
         let mut segments = Vec::with_capacity(self.part.module.data.len());
         for (index, segment) in self.part.module.data.iter().enumerate() {
-            let kept =
-                segment.active.is_none() || self.part.folding.kept_data.binary_search(&(index as u32)).is_ok();
+            let kept = segment.active.is_none() || self.part.folding.kept_data.binary_search(&(index as u32)).is_ok();
             let len_word = kept.then(|| self.block().half_word());
             let row = Self::row(&mut self.rows.data, self.instance, index);
             segments.push(SegmentPlace { len_word, cells: None, row });
@@ -222,9 +222,7 @@ impl<'a> Spaces<'a> {
             let kept = match segment.mode {
                 ElementMode::Passive => true,
                 ElementMode::Declared => false,
-                ElementMode::Active { .. } => {
-                    self.part.folding.kept_elements.binary_search(&(index as u32)).is_ok()
-                }
+                ElementMode::Active { .. } => self.part.folding.kept_elements.binary_search(&(index as u32)).is_ok(),
             };
             let computed = self.part.folding.is_computed(index as u32);
             let len_word = kept.then(|| self.block().half_word());

@@ -14,9 +14,9 @@ use super::translator::{FuncTranslator, Home};
 use super::{Entry, Scratch, build_at};
 use super::{address_locals, bulk, call, control, global, memory, numeric, reference, simd, support, table};
 use crate::Error;
+use crate::component::linkage::CoreInstance;
 use crate::error::Place;
 use crate::module::Body;
-use crate::component::linkage::CoreInstance;
 use crate::program::{Const, DefinedFunc, FuncDef, Program, Symbol};
 
 /// Validates and translates a function of the program: that of a core instance's module with this index.

@@ -3,7 +3,8 @@
 use cranelift_codegen::ir::condcodes::IntCC;
 use cranelift_codegen::ir::types::{I32, I64};
 use cranelift_codegen::ir::{
-    Block, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, InstructionData, SigRef, StackSlotData, StackSlotKind, Value,
+    Block, ExtFuncData, ExternalName, FuncRef, Inst, InstBuilder, InstructionData, SigRef, StackSlotData,
+    StackSlotKind, Value,
 };
 use precast_abi::funcref::FOREIGN_TYPE;
 use precast_abi::host::{FuncImport, HostWords};
@@ -75,9 +76,7 @@ impl FuncTranslator<'_> {
         let index = self.pop();
         let arguments = self.pop_many(self.program.types[ty].params.len());
         let results = match self.env.tables[table as usize].place {
-            _ if let Some(place) = self.known_element(table, index, ty) => {
-                self.call_place(place, ty, &arguments, tail)
-            }
+            _ if let Some(place) = self.known_element(table, index, ty) => self.call_place(place, ty, &arguments, tail),
             TablePlace::Own { elements, .. } => {
                 let address = self.own_element(table, index, TrapCode::UndefinedElement);
                 let flags = self.flags(Region::Tables);

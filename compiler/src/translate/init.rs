@@ -7,10 +7,10 @@ use super::call::Tail;
 use super::translator::{FuncTranslator, Region};
 use super::{Entry, Scratch, build};
 use crate::Error;
+use crate::component::linkage::CoreInstance;
 use crate::error::Place;
 use crate::module::ElementItem;
-use crate::component::linkage::CoreInstance;
-use crate::program::{Group, Const, ConstExpr, ConstOp, InitStep, Program, Symbol, TypeId};
+use crate::program::{Const, ConstExpr, ConstOp, Group, InitStep, Program, Symbol, TypeId};
 
 /// Operations of constant expressions that the initialiser may have.
 const OPERATIONS: u64 = 1 << 20;

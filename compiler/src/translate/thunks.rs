@@ -7,8 +7,8 @@ use precast_abi::types::returns_in_registers;
 
 use super::call::{Callee, Tail};
 use super::{Entry, Scratch, build, signature};
-use crate::program::Group;
 use crate::Error;
+use crate::program::Group;
 use crate::program::{ImportedFunc, Program, Symbol, TypeId};
 
 /// Row of the table of builtins with the loader's switch to a host function.
@@ -22,11 +22,19 @@ pub(crate) fn import_stub(
     scratch: &mut Scratch,
 ) -> Result<Function, Error> {
     let ty = program.func_imports[import].ty;
-    build(program, isa, Symbol::ImportStub(import), Entry::Function(ty), Group::FIRST, &mut scratch.builder, |t, arguments| {
-        let (code, base) = t.import(import);
-        t.call_elsewhere(code, base, ty, arguments, Tail::Yes);
-        Ok(())
-    })
+    build(
+        program,
+        isa,
+        Symbol::ImportStub(import),
+        Entry::Function(ty),
+        Group::FIRST,
+        &mut scratch.builder,
+        |t, arguments| {
+            let (code, base) = t.import(import);
+            t.call_elsewhere(code, base, ty, arguments, Tail::Yes);
+            Ok(())
+        },
+    )
 }
 
 /// Calls the host function bound to an import. It needs little of the guest's stack: the loader's switch touches none,
@@ -39,18 +47,26 @@ pub(crate) fn host_thunk(
 ) -> Result<Function, Error> {
     let row = program.func_imports[import];
     let ty = &program.types[row.ty];
-    build(program, isa, Symbol::HostThunk(import), Entry::Function(row.ty), Group::FIRST, &mut scratch.builder, |t, arguments| {
-        let values = t.cells(ty.cells());
-        t.store_cells(values, arguments);
-        let (words, host_call) = t.builtin_row(HOST_CALL_ROW);
-        let base = t.base;
-        let cell = t.ins().iadd_imm_s(base, i64::from(row.cell));
-        let signature = t.builder.import_signature(signature::border());
-        t.ins().call_indirect(signature, host_call, &[words, cell, values]);
-        let results = t.load_cells(values, &ty.results);
-        t.emit_return(&results);
-        Ok(())
-    })
+    build(
+        program,
+        isa,
+        Symbol::HostThunk(import),
+        Entry::Function(row.ty),
+        Group::FIRST,
+        &mut scratch.builder,
+        |t, arguments| {
+            let values = t.cells(ty.cells());
+            t.store_cells(values, arguments);
+            let (words, host_call) = t.builtin_row(HOST_CALL_ROW);
+            let base = t.base;
+            let cell = t.ins().iadd_imm_s(base, i64::from(row.cell));
+            let signature = t.builder.import_signature(signature::border());
+            t.ins().call_indirect(signature, host_call, &[words, cell, values]);
+            let results = t.load_cells(values, &ty.results);
+            t.emit_return(&results);
+            Ok(())
+        },
+    )
 }
 
 /// What the host calls to call a function of the type: `(base, code, values)`.

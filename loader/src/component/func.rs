@@ -55,7 +55,7 @@ pub struct Func {
 /// the [`super::Bound`] that the one is of where it was found.
 pub struct TypedFunc<P, R> {
     site: Arc<ExportSite>,
-    types: PhantomData<fn(P) -> R>,
+    types: PhantomData<fn() -> (P, R)>,
 }
 
 impl<P, R> Clone for TypedFunc<P, R> {

@@ -65,6 +65,11 @@ impl<T> Bound<T> {
         Self::new(self.bindings, self.linked, limits)
     }
 
+    /// All functions that its instances export: interface, name and type.
+    pub fn exports(&self) -> impl Iterator<Item = (&str, &str, FuncType)> {
+        exports(&self.linked)
+    }
+
     /// Makes an instance.
     ///
     /// # Errors
@@ -168,9 +173,7 @@ impl<T> Instance<T> {
 
     /// All exported functions: interface, name and type.
     pub fn exports(&self) -> impl Iterator<Item = (&str, &str, FuncType)> {
-        let linked = &*self.linked;
-        let ty = |func| FuncType::new(Arc::clone(&linked.plan.types), Arc::clone(&linked.hosts), func);
-        linked.plan.exports.iter().map(move |row| (&*row.interface, &*row.name, ty(row.func)))
+        exports(&self.linked)
     }
 
     fn find(&self, interface: &str, name: &str) -> Result<(ExportSite, Result<(), String>), ExportError> {
@@ -198,6 +201,11 @@ impl<T> Instance<T> {
         // SAFETY: the store is alive, and the only instance is its first.
         unsafe { StoreInner::first(self.store.inner().as_ptr()) }
     }
+}
+
+fn exports<T>(linked: &Linked<T>) -> impl Iterator<Item = (&str, &str, FuncType)> {
+    let ty = |func| FuncType::new(Arc::clone(&linked.plan.types), Arc::clone(&linked.hosts), func);
+    linked.plan.exports.iter().map(move |row| (&*row.interface, &*row.name, ty(row.func)))
 }
 
 fn full_name(interface: &str, name: &str) -> String {

@@ -498,7 +498,10 @@ impl FuncType {
     }
 
     /// All function types of an artifact, of which nothing is bound.
-    pub(crate) fn all(meta: &Meta<'_>) -> Result<Vec<FuncType>, Malformed> {
+    ///
+    /// # Errors
+    /// The tables are damaged.
+    pub fn all(meta: &Meta<'_>) -> Result<Vec<FuncType>, Malformed> {
         let types = Arc::new(Types::new(meta)?);
         let hosts: Arc<[Option<TypeId>]> = Arc::new([]);
         let of = |func| FuncType { types: Arc::clone(&types), hosts: Arc::clone(&hosts), func };

@@ -13,6 +13,7 @@ use precast_abi::trap::TrapCode;
 
 use super::{Abort, Border, Context, MAX_DEPTH, status};
 use crate::backtrace::Backtrace;
+use crate::interrupt::Watch;
 use crate::signal;
 use crate::sys::Registers;
 use crate::trap::Trap;
@@ -37,11 +38,15 @@ struct Thread {
     current: Cell<*const Activation>,
     /// Whether faults of guest code become traps: see [`signal::prepare_thread`].
     prepared: Cell<bool>,
+    /// The thread's deadline, once it has had one.
+    watch: Cell<*const Watch>,
 }
 
 thread_local! {
     /// Has no destructor and needs no initialisation, so that the signal handler may read it at any time.
-    static THREAD: Thread = const { Thread { current: Cell::new(ptr::null()), prepared: Cell::new(false) } };
+    static THREAD: Thread = const {
+        Thread { current: Cell::new(ptr::null()), prepared: Cell::new(false), watch: Cell::new(ptr::null()) }
+    };
 }
 
 /// The calling thread's.
@@ -60,6 +65,16 @@ pub(crate) fn current() -> *const Activation {
 /// Says whether faults of guest code on this thread become traps.
 pub(crate) fn set_prepared(prepared: bool) {
     thread().prepared.set(prepared);
+}
+
+/// The thread's deadline, or null if it has never had one.
+pub(crate) fn watch() -> *const Watch {
+    thread().watch.get()
+}
+
+/// Says where the thread's deadline is.
+pub(crate) fn set_watch(watch: *const Watch) {
+    thread().watch.set(watch);
 }
 
 /// Makes an activation the thread's current one while `run` runs the guest. What `run` returns, a [`status`], comes out

@@ -67,12 +67,12 @@ pub(super) fn case(random: &mut Random) -> Case {
 }
 
 fn format_encoding(random: &mut Random) -> &'static str {
-    random.pick(&ENCODINGS)
+    random.pick::<&str>(&ENCODINGS)
 }
 
 fn ty(random: &mut Random, defs: &mut Vec<Def>, depth: usize) -> Ty {
     if depth == 0 || random.below(4) == 0 {
-        return if random.below(4) == 0 { Ty::String } else { Ty::Primitive(random.pick(&PRIMITIVES)) };
+        return if random.below(4) == 0 { Ty::String } else { Ty::Primitive(random.pick::<&str>(&PRIMITIVES)) };
     }
     let mut inner = |random: &mut Random| ty(random, defs, depth - 1);
     let def = match random.below(9) {

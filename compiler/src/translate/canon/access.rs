@@ -133,12 +133,7 @@ impl FuncTranslator<'_> {
     }
 
     /// The same as a tail call, which ends the block.
-    pub(super) fn tail_call_core(
-        &mut self,
-        place: FuncPlace,
-        ty: &FuncType,
-        arguments: &[Value],
-    ) -> Result<(), Error> {
+    pub(super) fn tail_call_core(&mut self, place: FuncPlace, ty: &FuncType, arguments: &[Value]) -> Result<(), Error> {
         let (function, values) = self.prepare_call(place, ty, arguments)?;
         self.ins().return_call(function, &values);
         Ok(())
@@ -222,13 +217,7 @@ impl FuncTranslator<'_> {
     }
 
     /// Makes sure that `size` bytes (64 bits) from `pointer` (32 bits) on are in the side's memory.
-    pub(super) fn check_range(
-        &mut self,
-        side: &Side,
-        pointer: Value,
-        size: Value,
-        bad: Bad,
-    ) -> Result<Range, Error> {
+    pub(super) fn check_range(&mut self, side: &Side, pointer: Value, size: Value, bad: Bad) -> Result<Range, Error> {
         let (start, size_word) = self.memory_of(side)?;
         if bad.align > 1 {
             let low_bits = self.ins().band_imm_u(pointer, (bad.align - 1).cast_signed());

@@ -32,11 +32,7 @@ pub(super) struct Lends {
 
 impl Lends {
     /// What a call with these parameters lends: nothing yet.
-    pub(super) fn begin(
-        t: &mut FuncTranslator<'_>,
-        component: &ComponentProgram,
-        lends_in_branches: bool,
-    ) -> Self {
+    pub(super) fn begin(t: &mut FuncTranslator<'_>, component: &ComponentProgram, lends_in_branches: bool) -> Self {
         let stack = lends_in_branches.then(|| {
             let lends = t.in_program(component.lends);
             let flags = t.flags(Region::Glue);
@@ -64,7 +60,11 @@ impl Lends {
 }
 
 /// Whether a type has borrowed handles in a variant or a list.
-pub(super) fn lends_in_branches(transfer_types: &ComponentProgram, ty: Type, has_borrows: &dyn Fn(Type) -> bool) -> bool {
+pub(super) fn lends_in_branches(
+    transfer_types: &ComponentProgram,
+    ty: Type,
+    has_borrows: &dyn Fn(Type) -> bool,
+) -> bool {
     let Type::Row(row) = ty else { return false };
     let recurse = |ty: Type| has_borrows(ty) && lends_in_branches(transfer_types, ty, has_borrows);
     match &transfer_types.types[row] {
@@ -216,7 +216,8 @@ fn drop_representation(
 
     t.enter(last);
     let place = &component.resources[resource];
-    let elsewhere = place.definer.is_some_and(|definer| definer != instance && might_recurse(component, instance, definer));
+    let elsewhere =
+        place.definer.is_some_and(|definer| definer != instance && might_recurse(component, instance, definer));
     match place.destructor {
         _ if elsewhere => {
             t.ins().trap(trap_code(TrapCode::CannotEnter));

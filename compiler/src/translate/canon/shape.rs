@@ -15,7 +15,7 @@ use crate::error::Place;
 /// How deep types may be nested.
 const DEPTH_LIMIT: u64 = 100;
 /// How many types a function's may consist of, written out.
-const NODE_LIMIT: u64 = 20_000;
+const NODE_LIMIT: u64 = 10_000;
 /// How large a value may be in memory, in bytes.
 const SIZE_LIMIT: u64 = precast_abi::component::MAX_BYTE_LENGTH as u64;
 /// Up to this many elements of a fixed-length list are written out; more are a loop.
@@ -329,12 +329,7 @@ mod tests {
         let found: Vec<_> = rows.iter().map(|shape| (shape.size, shape.align, shape.flat.clone().unwrap())).collect();
         assert_eq!(
             found,
-            [
-                (8, 4, vec![I32, I32]),
-                (16, 8, vec![I32, F64]),
-                (16, 8, vec![I32, I64]),
-                (16, 8, vec![I32, I64, I32]),
-            ]
+            [(8, 4, vec![I32, I32]), (16, 8, vec![I32, F64]), (16, 8, vec![I32, I64]), (16, 8, vec![I32, I64, I32]),]
         );
         assert_eq!(join(F32, F64), I64);
     }
