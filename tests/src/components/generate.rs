@@ -85,7 +85,10 @@ fn ty(random: &mut Random, defs: &mut Vec<Def>, depth: usize) -> Ty {
         }
         5 => Def::Record((0..1 + random.below(5)).map(|_| inner(random)).collect()),
         6 => Def::Variant((0..1 + random.below(5)).map(|_| (random.below(4) != 0).then(|| inner(random))).collect()),
-        7 => Def::Enum(1 + random.below(if random.below(8) == 0 { 300 } else { 5 })),
+        7 => {
+            let most = if random.below(8) == 0 { 300 } else { 5 };
+            Def::Enum(1 + random.below(most))
+        }
         _ => Def::Flags(1 + random.below(32)),
     };
     defs.push(def);
