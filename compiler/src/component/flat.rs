@@ -1,7 +1,7 @@
-//! The shapes of component-level types in the Canonical ABI: core values, and bytes in memory.
+//! What the Canonical ABI makes of component-level types as far as executing definitions needs it: core function types,
+//! and how large values are. (component-model, `CanonicalABI.md`: "Alignment", "Element size", "Flattening".)
 //!
-//! (component-model, `CanonicalABI.md`: "Alignment", "Element size", "Flattening".) Sizes fit 32 bits and types nest at
-//! most 100 deep: [`super::types`] refuses others.
+//! Types nest at most 100 deep: the validator sees to that.
 
 use cranelift_codegen::entity::PrimaryMap;
 use precast_abi::component::{MAX_FLAT_PARAMS, MAX_FLAT_RESULTS, Primitive};
@@ -10,27 +10,27 @@ use precast_abi::types::{FuncType, ValType};
 use super::linkage::{ComponentFuncType, Type, TypeDef, TypeRow};
 
 /// The types that a [`Type`] may refer to.
-pub(crate) type Types = PrimaryMap<TypeRow, TypeDef>;
+type Types = PrimaryMap<TypeRow, TypeDef>;
 
 /// Longest list that [`flatten`] gives. One that is as long stands for all that are too long to be passed flat.
-pub(crate) const MAX_FLAT: usize = MAX_FLAT_PARAMS + 1;
+const MAX_FLAT: usize = MAX_FLAT_PARAMS + 1;
 
 /// The core values that a value is passed as; only the first [`MAX_FLAT`], which are then too many.
-pub(crate) fn flatten(types: &Types, ty: Type) -> Vec<ValType> {
+fn flatten(types: &Types, ty: Type) -> Vec<ValType> {
     let mut flat = Vec::new();
     push_flat(types, ty, &mut flat);
     flat
 }
 
 /// What [`flatten`] gives for values one after the other.
-pub(crate) fn flatten_all(types: &Types, values: impl IntoIterator<Item = Type>) -> Vec<ValType> {
+fn flatten_all(types: &Types, values: impl IntoIterator<Item = Type>) -> Vec<ValType> {
     let mut flat = Vec::new();
     push_flat_all(types, values, &mut flat);
     flat
 }
 
 /// The core type of a function that is lifted: parameters or results that are too many are passed as a pointer.
-pub(crate) fn lifted_type(types: &Types, ty: &ComponentFuncType) -> FuncType {
+pub(super) fn lifted_type(types: &Types, ty: &ComponentFuncType) -> FuncType {
     let mut results = flatten_all(types, ty.result);
     if results.len() > MAX_FLAT_RESULTS {
         results = vec![ValType::I32];
@@ -40,7 +40,7 @@ pub(crate) fn lifted_type(types: &Types, ty: &ComponentFuncType) -> FuncType {
 
 /// The core type of a lowered function: parameters that are too many are passed as a pointer, and for results that are
 /// too many there is one more parameter, where to put them.
-pub(crate) fn lowered_type(types: &Types, ty: &ComponentFuncType) -> FuncType {
+pub(super) fn lowered_type(types: &Types, ty: &ComponentFuncType) -> FuncType {
     let mut params = flat_params(types, ty);
     let mut results = flatten_all(types, ty.result);
     if results.len() > MAX_FLAT_RESULTS {
@@ -119,7 +119,7 @@ fn join(joined: &mut Vec<ValType>, flat: &[ValType]) {
 }
 
 /// The payloads of the cases of a variant, enum, option or result; empty for all else.
-pub(crate) fn cases(def: &TypeDef) -> Vec<Option<Type>> {
+fn cases(def: &TypeDef) -> Vec<Option<Type>> {
     match def {
         TypeDef::Variant(cases) => cases.iter().map(|(_, payload)| *payload).collect(),
         TypeDef::Enum(names) => vec![None; names.len()],
@@ -130,7 +130,7 @@ pub(crate) fn cases(def: &TypeDef) -> Vec<Option<Type>> {
 }
 
 /// The fields of a record or tuple; empty for all else.
-pub(crate) fn fields(def: &TypeDef) -> Vec<Type> {
+fn fields(def: &TypeDef) -> Vec<Type> {
     match def {
         TypeDef::Record(fields) => fields.iter().map(|(_, ty)| *ty).collect(),
         TypeDef::Tuple(elements) => elements.clone(),
@@ -138,18 +138,8 @@ pub(crate) fn fields(def: &TypeDef) -> Vec<Type> {
     }
 }
 
-/// Size and alignment in memory, in bytes.
-pub(crate) fn size_align(types: &Types, ty: Type) -> (u32, u32) {
-    let (size, align) = wide_size_align(ty, &|row| size_align_of_def(types, &types[row]));
-    (u32::try_from(size).unwrap_or(u32::MAX), align)
-}
-
-fn size_align_of_def(types: &Types, def: &TypeDef) -> (u64, u32) {
-    def_size_align(def, &|row| size_align_of_def(types, &types[row]))
-}
-
 /// Size and alignment of a type, given those of rows. Saturates.
-pub(crate) fn wide_size_align(ty: Type, of_row: &dyn Fn(TypeRow) -> (u64, u32)) -> (u64, u32) {
+fn size_align(ty: Type, of_row: &dyn Fn(TypeRow) -> (u64, u32)) -> (u64, u32) {
     match ty {
         Type::Row(row) => of_row(row),
         Type::Primitive(primitive) => match primitive {
@@ -163,8 +153,8 @@ pub(crate) fn wide_size_align(ty: Type, of_row: &dyn Fn(TypeRow) -> (u64, u32)) 
 }
 
 /// Size and alignment of what a row defines, given those of the rows it refers to. Saturates.
-pub(crate) fn def_size_align(def: &TypeDef, of_row: &dyn Fn(TypeRow) -> (u64, u32)) -> (u64, u32) {
-    let of = |ty: Type| wide_size_align(ty, of_row);
+pub(super) fn def_size_align(def: &TypeDef, of_row: &dyn Fn(TypeRow) -> (u64, u32)) -> (u64, u32) {
+    let of = |ty: Type| size_align(ty, of_row);
     match def {
         TypeDef::Record(_) | TypeDef::Tuple(_) => {
             let (mut size, mut align) = (0u64, 1);
@@ -201,12 +191,12 @@ fn payload(cases: &[Option<Type>], of_row: &dyn Fn(TypeRow) -> (u64, u32)) -> (u
     cases
         .iter()
         .flatten()
-        .map(|ty| wide_size_align(*ty, of_row))
+        .map(|ty| size_align(*ty, of_row))
         .fold((0, 1), |(size, align), (case_size, case_align)| (size.max(case_size), align.max(case_align)))
 }
 
 /// Size in bytes of the number of a case of a variant with so many.
-pub(crate) fn discriminant_size(cases: usize) -> u32 {
+fn discriminant_size(cases: usize) -> u32 {
     match cases {
         0..=0x100 => 1,
         0x101..=0x1_0000 => 2,
@@ -214,36 +204,8 @@ pub(crate) fn discriminant_size(cases: usize) -> u32 {
     }
 }
 
-/// Where the payload of a variant, enum, option or result lies; the discriminant lies at 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct VariantLayout {
-    /// Size of the discriminant.
-    pub discriminant: u32,
-    /// Offset of any payload.
-    pub payload: u32,
-}
-
-/// The layout of a variant with these payloads.
-pub(crate) fn variant_layout(types: &Types, cases: &[Option<Type>]) -> VariantLayout {
-    let discriminant = discriminant_size(cases.len());
-    let (_, align) = payload(cases, &|row| size_align_of_def(types, &types[row]));
-    VariantLayout { discriminant, payload: align_to(u64::from(discriminant), align) as u32 }
-}
-
-/// Offsets of the fields of a record or tuple with fields of these types.
-pub(crate) fn field_offsets(types: &Types, fields: &[Type]) -> Vec<u32> {
-    let mut end = 0u64;
-    let offsets = fields.iter().map(|field| {
-        let (size, align) = size_align(types, *field);
-        let offset = align_to(end, align);
-        end = offset + u64::from(size);
-        u32::try_from(offset).unwrap_or(u32::MAX)
-    });
-    offsets.collect()
-}
-
 /// The least multiple of `align`, a power of two, that is at least `offset`. Saturates.
-pub(crate) fn align_to(offset: u64, align: u32) -> u64 {
+fn align_to(offset: u64, align: u32) -> u64 {
     let mask = u64::from(align) - 1;
     offset.saturating_add(mask) & !mask
 }
@@ -251,46 +213,39 @@ pub(crate) fn align_to(offset: u64, align: u32) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use cranelift_codegen::entity::SecondaryMap;
 
     #[test]
     fn shapes() {
         use Primitive::{Char, F32, F64, S64, String, U8};
+        use ValType::{I32, I64};
         let primitive = Type::Primitive;
         let mut types = Types::new();
-        let record = types.push(TypeDef::Record(vec![
-            ("a".into(), primitive(U8)),
-            ("b".into(), primitive(S64)),
-            ("c".into(), primitive(String)),
-            ("d".into(), primitive(U8)),
-        ]));
-        let variant = types.push(TypeDef::Variant(vec![
-            ("none".into(), None),
-            ("float".into(), Some(primitive(F32))),
-            ("char".into(), Some(primitive(Char))),
-        ]));
-        let wide = types.push(TypeDef::Result(Some(Type::Row(variant)), Some(primitive(F64))));
-        let list = types.push(TypeDef::FixedList(Type::Row(wide), 1 << 29));
-        let flags = types.push(TypeDef::Flags((0..33).map(|n| format!("f{n}")).collect()));
-        let names = types.push(TypeDef::Enum((0..257).map(|n| format!("e{n}")).collect()));
-        let [record, variant, wide, list, flags, names] = [record, variant, wide, list, flags, names].map(Type::Row);
-
-        use ValType::{I32, I64};
-        assert_eq!(flatten(&types, record), [I32, I64, I32, I32, I32]);
-        assert_eq!(size_align(&types, record), (32, 8));
-        assert_eq!(
-            field_offsets(&types, &[primitive(U8), primitive(S64), primitive(String), primitive(U8)]),
-            [0, 8, 16, 24]
-        );
-        assert_eq!(flatten(&types, variant), [I32, I32], "f32 or i32 is i32");
-        assert_eq!(size_align(&types, variant), (8, 4));
-        assert_eq!(flatten(&types, wide), [I32, I64, I32], "i32 or f64 is i64");
-        assert_eq!(size_align(&types, wide), (16, 8));
-        let layout = variant_layout(&types, &[Some(variant), Some(primitive(F64))]);
-        assert_eq!(layout, VariantLayout { discriminant: 1, payload: 8 });
-        assert_eq!(flatten(&types, list).len(), MAX_FLAT, "cut off");
-        assert_eq!(size_align(&types, list), (u32::MAX, 8), "saturated");
-        assert_eq!((flatten(&types, flags), size_align(&types, flags)), (vec![I32; 2], (8, 4)));
-        assert_eq!((flatten(&types, names), size_align(&types, names)), (vec![I32], (2, 2)));
+        let mut sizes = SecondaryMap::new();
+        let mut check = |def: TypeDef, flat: &[ValType], size_and_align: (u64, u32)| {
+            let size = def_size_align(&def, &|row| sizes[row]);
+            let row = types.push(def);
+            sizes[row] = size;
+            assert_eq!(flatten(&types, Type::Row(row)), flat);
+            assert_eq!(size, size_and_align);
+            Type::Row(row)
+        };
+        let fields = [("a", U8), ("b", S64), ("c", String), ("d", U8)];
+        let fields = fields.map(|(name, ty)| (name.to_string(), primitive(ty))).into();
+        check(TypeDef::Record(fields), &[I32, I64, I32, I32, I32], (32, 8));
+        let cases = [("none", None), ("float", Some(F32)), ("char", Some(Char))];
+        let cases = cases.map(|(name, ty)| (name.to_string(), ty.map(primitive))).into();
+        // Either of f32 and i32 is i32; either of i32 and f64 is i64.
+        let variant = check(TypeDef::Variant(cases), &[I32, I32], (8, 4));
+        let wide = check(TypeDef::Result(Some(variant), Some(primitive(F64))), &[I32, I64, I32], (16, 8));
+        // Cut off, and beyond 32 bits.
+        let list = TypeDef::FixedList(wide, 1 << 29);
+        let flat = [[I32, I64, I32]; 6].as_flattened()[..MAX_FLAT].to_vec();
+        check(list, &flat, (1 << 33, 8));
+        let names = |count: usize| (0..count).map(|n| format!("n{n}")).collect();
+        check(TypeDef::Flags(names(9)), &[I32], (2, 2));
+        check(TypeDef::Flags(names(33)), &[I32, I32], (8, 4));
+        check(TypeDef::Enum(names(257)), &[I32], (2, 2));
 
         let func = |params: usize, result: Option<Type>| ComponentFuncType {
             params: (0..params).map(|n| (n.to_string(), primitive(F32))).collect(),

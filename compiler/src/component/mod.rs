@@ -5,7 +5,7 @@
 mod bind;
 mod definition;
 mod execute;
-pub(crate) mod flat;
+mod flat;
 mod items;
 pub(crate) mod linkage;
 mod parse;
