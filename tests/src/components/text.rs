@@ -7,7 +7,7 @@ use super::generate::{Case, Def, Ty};
 /// Something that allocates, and a memory to do so.
 const LIBC: &str = r#"
     (core module $libc
-        (memory (export "memory") 64)
+        (memory (export "memory") 1024)
         (global $next (mut i32) (i32.const 4096))
         (func (export "realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
             (local $at i32)
