@@ -55,6 +55,9 @@ pub enum Error {
         /// Where.
         place: Place,
     },
+    /// A core module or component that a component imports is not linked, or what it is linked with does not fit.
+    #[error("{0}")]
+    Link(String),
     /// An option that cannot be honoured.
     #[error("{0}")]
     Option(String),

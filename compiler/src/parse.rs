@@ -10,12 +10,12 @@ use precast_abi::meta::ExternKind;
 use precast_abi::types::{FuncType, ValType};
 use rayon::prelude::*;
 use wasmparser::{
-    CompositeInnerType, DataKind, ElementItems, ElementKind, Encoding, ExternalKind, FuncValidatorAllocations,
-    KnownCustom, Name, Operator, Parser, Payload, RefType, SubType, TableInit, TypeRef, ValidPayload, Validator,
-    WasmFeatures,
+    CompositeInnerType, DataKind, ElementItems, ElementKind, ExternalKind, FuncValidatorAllocations, KnownCustom, Name,
+    Operator, Parser, Payload, RefType, SubType, TableInit, TypeRef, ValidPayload, Validator, WasmFeatures,
 };
 
 use crate::Error;
+use crate::component::{self, is_component};
 use crate::lower::all_or_first_error;
 use crate::module::{
     Body, DataSegment, ElementItem, ElementMode, ElementSegment, Export, GlobalType, Import, MemoryType, Module,
@@ -25,6 +25,14 @@ use crate::program::{ConstExpr, ConstOp};
 
 /// Names of proposals, as error messages have them.
 pub(crate) mod proposal {
+    pub(crate) const ASYNC_ERROR_CONTEXTS: &str = "component model async (error contexts)";
+    pub(crate) const ASYNC_FUNCTIONS: &str = "component model async (async functions)";
+    pub(crate) const ASYNC_FUTURES: &str = "component model async (futures)";
+    pub(crate) const ASYNC_OPTIONS: &str = "component model async (canonical option `async`)";
+    pub(crate) const ASYNC_STREAMS: &str = "component model async (streams)";
+    pub(crate) const ASYNC_TASKS: &str = "component model async (tasks)";
+    pub(crate) const ASYNC_THREADS: &str = "component model async (threads)";
+    pub(crate) const COMPONENT_GC: &str = "component model (canonical option `gc`)";
     pub(crate) const COMPONENTS: &str = "component model";
     pub(crate) const EXCEPTIONS: &str = "exception handling";
     pub(crate) const FUNCTION_REFERENCES: &str = "typed function references";
@@ -32,6 +40,7 @@ pub(crate) mod proposal {
     pub(crate) const MEMORY64: &str = "memory64";
     pub(crate) const MULTI_MEMORY: &str = "multiple memories";
     pub(crate) const THREADS: &str = "threads";
+    pub(crate) const VALUES: &str = "component model (values)";
 }
 
 /// The WebAssembly binary in `input`, which may be the text format.
@@ -414,7 +423,8 @@ pub(crate) fn name_missing_proposal(bytes: &[u8], error: Error) -> Error {
     if !matches!(error, Error::Invalid { .. }) {
         return error;
     }
-    let Err(invalid) = Validator::new_with_features(WasmFeatures::WASM3).validate_all(bytes) else { return error };
+    let features = if is_component(bytes) { component::FEATURES } else { WasmFeatures::WASM3 };
+    let Err(invalid) = Validator::new_with_features(features).validate_all(bytes) else { return error };
     let Some(missing) = invalid.missing_wasm_feature() else { return error };
     let is_valid_beyond = Validator::new_with_features(WasmFeatures::all()).validate_all(bytes).is_ok();
     let known = [
@@ -425,6 +435,9 @@ pub(crate) fn name_missing_proposal(bytes: &[u8], error: Error) -> Error {
         (WasmFeatures::LEGACY_EXCEPTIONS, "legacy exception handling"),
         (WasmFeatures::CUSTOM_DESCRIPTORS, "custom descriptors"),
         (WasmFeatures::MEMORY_CONTROL, "memory control"),
+        (WasmFeatures::CM_VALUES, proposal::VALUES),
+        (WasmFeatures::CM_GC, proposal::COMPONENT_GC),
+        (WasmFeatures::CM64, "component model (64-bit memories)"),
     ];
     match known.into_iter().find(|(feature, _)| missing.intersects(*feature)) {
         Some((_, proposal)) if is_valid_beyond => Error::unsupported(proposal, None, invalid.offset()),

@@ -50,7 +50,7 @@ fn strings_in_three_encodings() {
         let dynamic = instance.func_dynamic("", "echo").unwrap();
         assert_eq!(dynamic.ty().to_string(), "func(x: string) -> string");
         let value = Val::String("dynamic 🦀".into());
-        assert_eq!(dynamic.call(&mut instance, &[value.clone()]).unwrap(), Some(value));
+        assert_eq!(dynamic.call(&mut instance, std::slice::from_ref(&value)).unwrap(), Some(value));
         let posts = instance.func::<(), u32>("", "posts").unwrap();
         assert_eq!(posts.call(&mut instance, ()).unwrap(), texts.len() as u32 + 1);
     }

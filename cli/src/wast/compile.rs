@@ -130,8 +130,7 @@ fn refusal(error: &CompileError) -> Compiled {
             Compiled::Unsupported(message.strip_prefix("unsupported: ").unwrap_or(&message).to_owned())
         }
         CompileError::Limit { .. } => Compiled::Unsupported(message),
-        // The only options that scripts depend on.
-        CompileError::Option(_) => Compiled::Open(message),
+        CompileError::Link(_) => Compiled::Open(message),
         _ => Compiled::Crash(message),
     }
 }

@@ -1,628 +1,424 @@
-//! [`Component`] in, [`Linkage`] out: the definitions are executed in order, as instantiating would, and what is left is
-//! core instances, the functions between them, and what the root imports and exports.
+//! [`Parsed`] in, [`Linkage`] out: executes definitions in their order, as instantiating the component would.
 //!
-//! Types are the one thing that is not simply looked up. A component's function types mention resources by ids that the
-//! validator made for that component alone; which resource of run time an id stands for is known once the things that
-//! have it are: each import of an instance, each instance it makes, each resource it defines.
+//! The component instances whose definitions are being executed are a stack of [`Frame`]s; instantiating a component
+//! puts one on top. Nothing recurses with the nesting of components. The validator has seen that indices are there and
+//! types fit; where something is missing all the same, it is our defect and an error, not a panic.
 
-use std::cell::RefCell;
 use std::collections::HashMap;
-use std::rc::Rc;
 
 use cranelift_codegen::entity::PrimaryMap;
 use precast_abi::meta::ExternKind;
-use wasmparser::component_types::{ComponentAnyTypeId, ComponentEntityType, ComponentInstanceTypeId, ResourceId};
-use wasmparser::types::Types;
-use wasmparser::{ComponentExternalKind, ComponentOuterAliasKind};
+use precast_abi::types::{FuncType, ValType};
+use wasmparser::component_types::{ComponentEntityType, ComponentFuncTypeId, ComponentInstanceTypeId};
+use wasmparser::types::TypesRef;
 
-use super::convert::Interned;
+use super::definition::{Capture, ComponentId, CoreItemRef, Definition, ItemRef, ModuleId, Options, Parsed};
+use super::items::{Closure, ClosureId, CoreExports, Exports, Frame, Func, Item};
 use super::linkage::{
     Canon, CanonFunc, CanonOptions, ComponentExport, ComponentFunc, ComponentInstance, CoreInstance, CoreItem,
-    HostFuncDef, Instantiation, Lifted, Linkage, Resource, ResourceDef,
+    HostFunc, HostFuncDef, Instantiation, Lifted, Resource, ResourceDef,
 };
-use super::parse::{self, Component, Definition, Options, Parsed, ResourceFunc, Sort};
+use super::types::{Converter, TypeRows};
+use super::{flat, root};
 use crate::Error;
 use crate::error::Place;
-use crate::module::Module;
 
-/// Component instances that a program may have.
+/// How many core instances, component instances there may be.
 const MAX_INSTANCES: usize = 10_000;
+/// How much work executing may be: definitions, arguments, imports and exports.
+const MAX_STEPS: u64 = 10_000_000;
 
-/// Executes the component in `bytes`. `links` are files for core modules and components that the root imports.
+/// What executing gives; see [`super::linkage::Linkage`].
+pub(super) struct Executed {
+    /// The modules that are instantiated.
+    pub modules: Vec<ModuleId>,
+    pub instances: PrimaryMap<CoreInstance, Instantiation>,
+    pub canon_funcs: PrimaryMap<CanonFunc, Canon>,
+    pub component_instances: PrimaryMap<ComponentInstance, Option<ComponentInstance>>,
+    pub resources: PrimaryMap<Resource, ResourceDef>,
+    pub types: TypeRows,
+    pub host_funcs: PrimaryMap<HostFunc, HostFuncDef>,
+    pub exports: Vec<ComponentExport>,
+}
+
+/// Executes the definitions of a component. `links` is what its root imports of modules and components.
 ///
 /// # Errors
-/// [`Error::Invalid`] and [`Error::Unsupported`] as for modules; [`Error::Option`] if the root imports a core module or
-/// component that is not linked, or what is linked does not fit.
-pub(crate) fn link<'a>(bytes: &'a [u8], links: &'a [(String, Vec<u8>)]) -> Result<Linkage<'a>, Error> {
-    let mut modules = Modules::default();
-    let (root, types) = modules.add(bytes)?;
-    let mut linked = HashMap::new();
-    for (name, file) in links {
-        linked.insert(name.as_str(), modules.link(name, file)?);
-    }
+/// [`Error::Unsupported`], [`Error::Limit`], or [`Error::Link`] for an import of a module or component without a link.
+pub(super) fn execute<'a>(
+    parsed: &Parsed<'a>,
+    component: ComponentId,
+    links: HashMap<&'a str, Item>,
+    closures: Vec<Closure>,
+) -> Result<Executed, Error> {
     let mut executor = Executor {
-        exports_of: modules.modules.iter().map(exports_of).collect(),
-        modules: &modules.modules,
-        linked,
-        instances: PrimaryMap::new(),
-        canon_funcs: PrimaryMap::new(),
-        component_instances: PrimaryMap::new(),
-        resources: PrimaryMap::new(),
-        interned: Interned::default(),
-        host_funcs: PrimaryMap::new(),
+        parsed,
+        stack: Vec::new(),
+        steps: 0,
+        links,
+        module_indices: HashMap::new(),
+        closures,
+        funcs: Vec::new(),
+        exports: Vec::new(),
+        out: Executed {
+            modules: Vec::new(),
+            instances: PrimaryMap::new(),
+            canon_funcs: PrimaryMap::new(),
+            component_instances: PrimaryMap::new(),
+            resources: PrimaryMap::new(),
+            types: TypeRows::default(),
+            host_funcs: PrimaryMap::new(),
+            exports: Vec::new(),
+        },
     };
-    let root = Closure { component: root, types, outer: None };
-    let exports = executor.instantiate(&root, None, None)?;
-    let exports = executor.root_exports(&exports);
-    let Executor { mut instances, canon_funcs, component_instances, resources, interned, host_funcs, .. } = executor;
-    // Modules that are never instantiated have been parsed, so all that is left is to look at their bodies.
-    let used: std::collections::BTreeSet<usize> = instances.values().map(|instance| instance.module).collect();
-    let mut kept = Vec::with_capacity(used.len());
-    for (number, module) in modules.modules.into_iter().enumerate() {
-        if used.contains(&number) {
-            kept.push(module);
-        } else {
-            crate::parse::validate_bodies(&module)?;
+    executor.enter(Closure { component, captures: Vec::new() }, 0)?;
+    loop {
+        let frame = executor.frame()?;
+        let number = frame.next;
+        frame.next += 1;
+        let component = &parsed.components[frame.component];
+        if let Some((offset, definition)) = component.definitions.get(number) {
+            executor.charge(1, *offset)?;
+            executor.define(definition, *offset)?;
+        } else if executor.leave()? {
+            return Ok(executor.out);
         }
     }
-    for instance in instances.values_mut() {
-        instance.module = used.range(..instance.module).count();
-    }
-    let Interned { types, func_types, .. } = interned;
-    Ok(Linkage {
-        modules: kept,
-        instances,
-        canon_funcs,
-        component_instances,
-        resources,
-        types,
-        func_types,
-        host_funcs,
-        exports,
-    })
 }
 
-/// The core modules of all files.
-#[derive(Default)]
-struct Modules<'a> {
-    modules: Vec<Module<'a>>,
+/// The state of execution.
+pub(super) struct Executor<'p, 'a> {
+    pub(super) parsed: &'p Parsed<'a>,
+    stack: Vec<Frame<'a>>,
+    steps: u64,
+    /// Modules and components for the root's imports, by name.
+    pub(super) links: HashMap<&'a str, Item>,
+    module_indices: HashMap<ModuleId, usize>,
+    pub(super) closures: Vec<Closure>,
+    pub(super) funcs: Vec<Func>,
+    pub(super) exports: Vec<Exports>,
+    pub(super) out: Executed,
 }
 
-impl<'a> Modules<'a> {
-    /// Parses a component; its core modules follow those that are there.
-    fn add(&mut self, bytes: &'a [u8]) -> Result<(Rc<Component<'a>>, Rc<FileTypes>), Error> {
-        let Parsed { root, modules, types } = parse::parse(bytes)?;
-        let first = self.modules.len();
-        self.modules.extend(modules);
-        Ok((root, Rc::new(FileTypes { types, first_module: first })))
+impl<'p, 'a> Executor<'p, 'a> {
+    /// The instance whose definitions are being executed.
+    pub(super) fn frame(&mut self) -> Result<&mut Frame<'a>, Error> {
+        self.stack.last_mut().ok_or_else(|| Error::internal("executing a component", "no instance"))
     }
 
-    fn link(&mut self, name: &str, bytes: &'a [u8]) -> Result<LinkedItem<'a>, Error> {
-        let in_file = |error: Error| match error {
-            Error::Invalid { message, place } => {
-                Error::Option(format!("the link `{name}` is invalid: {message} ({place})"))
+    /// The types of the file of the instance whose definitions are being executed.
+    pub(super) fn types(&mut self) -> Result<TypesRef<'p>, Error> {
+        let file = self.frame()?.file;
+        let parsed = self.parsed;
+        parsed.files.get(file).map(|types| types.as_ref()).ok_or_else(|| missing("file", file, 0))
+    }
+
+    /// Converts types for the instance whose definitions are being executed.
+    pub(super) fn converter(&mut self, offset: usize) -> Result<Converter<'_>, Error> {
+        let types = self.types()?;
+        let names = match self.stack.last_mut() {
+            Some(frame) => &mut frame.names,
+            None => return Err(Error::internal("executing a component", "no instance")),
+        };
+        Ok(Converter { rows: &mut self.out.types, types, names, offset })
+    }
+
+    /// Counts work, so that a small file cannot ask for too much.
+    pub(super) fn charge(&mut self, steps: usize, offset: usize) -> Result<(), Error> {
+        self.steps += steps as u64;
+        limit("the number of definitions to execute", self.steps, MAX_STEPS, offset)
+    }
+
+    /// Begins to execute a component's definitions.
+    fn enter(&mut self, closure: Closure, offset: usize) -> Result<&mut Frame<'a>, Error> {
+        let parent = self.stack.last();
+        let file = self.parsed.components[closure.component].file;
+        let foreign = parent.is_some_and(|parent| parent.file != file);
+        let instance = self.out.component_instances.push(parent.map(|parent| parent.instance));
+        let count = self.out.component_instances.len();
+        limit("the number of component instances", count as u64, MAX_INSTANCES as u64, offset)?;
+        self.stack.push(Frame { foreign, ..Frame::new(closure, file, instance) });
+        self.frame()
+    }
+
+    /// Ends to execute a component's definitions; whether that was the root.
+    fn leave(&mut self) -> Result<bool, Error> {
+        let Some(frame) = self.stack.pop() else { return Ok(true) };
+        let Some((ty, offset)) = frame.ty else {
+            root::export(self, &frame)?;
+            return Ok(true);
+        };
+        let exports = frame.exports.iter().map(|(name, item)| (name.to_string(), *item)).collect();
+        let item = self.instance(exports);
+        self.bind(&ComponentEntityType::Instance(ty), item, frame.foreign, offset)?;
+        self.frame()?.push(item);
+        Ok(false)
+    }
+
+    /// A new instance with exports.
+    pub(super) fn instance(&mut self, exports: Exports) -> Item {
+        self.exports.push(exports);
+        Item::Instance(self.exports.len() - 1)
+    }
+
+    /// A new function.
+    pub(super) fn func(&mut self, func: Func) -> Item {
+        self.funcs.push(func);
+        Item::Func(self.funcs.len() - 1)
+    }
+
+    fn define(&mut self, definition: &Definition<'a>, offset: usize) -> Result<(), Error> {
+        match definition {
+            Definition::Import { name, ty } => {
+                let is_root = self.frame()?.ty.is_none();
+                let item = if is_root { root::import(self, name, ty, offset)? } else { self.argument(name, offset)? };
+                let foreign = self.frame()?.foreign;
+                self.bind(ty, item, foreign, offset)?;
+                self.frame()?.push(item);
             }
-            other => other,
+            Definition::Export { name, item, ty } => {
+                let item = self.item(*item, offset)?;
+                self.bind(ty, item, false, offset)?;
+                let frame = self.frame()?;
+                frame.push(item);
+                frame.exports.push((name, item));
+            }
+            Definition::Module(id) => self.frame()?.modules.push(*id),
+            Definition::Component(component) => self.closure(*component, offset)?,
+            Definition::Resource { id, destructor } => {
+                let destructor = destructor.map(|index| self.core_item(ExternKind::Func, index, offset)).transpose()?;
+                let instance = self.frame()?.instance;
+                let resource = self.out.resources.push(ResourceDef::Guest { instance, destructor, exported: None });
+                self.frame()?.names.resources.insert(*id, resource);
+            }
+            Definition::CoreInstantiate { module, args } => self.core_instantiate(*module, args, offset)?,
+            Definition::CoreFromExports(items) => {
+                self.charge(items.len(), offset)?;
+                let items = items.iter().map(|(name, CoreItemRef { kind, index })| {
+                    Ok((*name, (*kind, self.core_item(*kind, *index, offset)?)))
+                });
+                let items = items.collect::<Result<_, Error>>()?;
+                self.frame()?.core_instances.push(CoreExports::Items(items));
+            }
+            Definition::Instantiate { component, args, ty } => self.instantiate(*component, args, *ty, offset)?,
+            Definition::FromExports(items) => {
+                self.charge(items.len(), offset)?;
+                let items = items.iter().map(|(name, item)| Ok((name.to_string(), self.item(*item, offset)?)));
+                let exports = items.collect::<Result<_, Error>>()?;
+                let item = self.instance(exports);
+                self.frame()?.push(item);
+            }
+            Definition::AliasCoreExport { instance, name, kind } => {
+                let item = self.core_export(*instance, name, *kind, offset)?;
+                self.frame()?.push_core(*kind, item);
+            }
+            Definition::AliasExport { instance, name } => {
+                let Item::Instance(exports) = self.item(ItemRef::Instance(*instance), offset)? else {
+                    return Err(missing("instance", *instance, offset));
+                };
+                let item = self.exports[exports].get(*name).copied().ok_or_else(|| missing("export", name, offset))?;
+                self.frame()?.push(item);
+            }
+            Definition::AliasLocal(item) => {
+                let item = self.item(*item, offset)?;
+                self.frame()?.push(item);
+            }
+            Definition::AliasCapture(index) => {
+                let item = self.capture(Capture::Outer(*index), offset)?;
+                self.frame()?.push(item);
+            }
+            Definition::Lift { core, ty, options } => self.lift(*core, *ty, options, offset)?,
+            Definition::Lower { func, ty, options } => self.lower(*func, *ty, options, offset)?,
+            Definition::ResourceNew(id) => {
+                let (resource, instance) = (self.frame()?.names.resource(*id, offset)?, self.frame()?.instance);
+                self.canon(Canon::ResourceNew(resource, instance))?;
+            }
+            Definition::ResourceRep(id) => {
+                let (resource, instance) = (self.frame()?.names.resource(*id, offset)?, self.frame()?.instance);
+                self.canon(Canon::ResourceRep(resource, instance))?;
+            }
+            Definition::ResourceDrop(id) => {
+                let (resource, instance) = (self.frame()?.names.resource(*id, offset)?, self.frame()?.instance);
+                self.canon(Canon::ResourceDrop(resource, instance))?;
+            }
+            Definition::Unsupported(proposal) => return Err(Error::unsupported(proposal, None, offset)),
+        }
+        Ok(())
+    }
+
+    fn argument(&mut self, name: &str, offset: usize) -> Result<Item, Error> {
+        let frame = self.frame()?;
+        match frame.args.get(name) {
+            Some(item) => Ok(*item),
+            None if frame.foreign => {
+                Err(Error::Link(format!("a linked component imports `{name}`, which is not there")))
+            }
+            None => Err(missing("argument", name, offset)),
+        }
+    }
+
+    fn item(&mut self, item: ItemRef, offset: usize) -> Result<Item, Error> {
+        let frame = self.frame()?;
+        let (found, index) = match item {
+            ItemRef::Module(index) => (frame.modules.get(index as usize).map(|id| Item::Module(*id)), index),
+            ItemRef::Component(index) => (frame.components.get(index as usize).map(|id| Item::Component(*id)), index),
+            ItemRef::Func(index) => (frame.funcs.get(index as usize).map(|id| Item::Func(*id)), index),
+            ItemRef::Instance(index) => (frame.instances.get(index as usize).map(|id| Item::Instance(*id)), index),
+            ItemRef::Type(None) => return Ok(Item::Type(None)),
+            ItemRef::Type(Some(id)) => return Ok(Item::Type(Some(frame.names.resource(id, offset)?))),
         };
-        if super::is_component(bytes) {
-            let (component, types) = self.add(bytes).map_err(in_file)?;
-            return Ok(LinkedItem::Component(Closure { component, types, outer: None }));
-        }
-        let module = crate::parse::parse(bytes).map_err(in_file)?;
-        self.modules.push(module);
-        Ok(LinkedItem::Module(self.modules.len() - 1))
-    }
-}
-
-/// The types of a file, and where its modules begin among all.
-struct FileTypes {
-    types: Types,
-    first_module: usize,
-}
-
-#[derive(Clone)]
-enum LinkedItem<'a> {
-    Module(usize),
-    Component(Closure<'a>),
-}
-
-/// A component with what encloses it.
-#[derive(Clone)]
-struct Closure<'a> {
-    component: Rc<Component<'a>>,
-    types: Rc<FileTypes>,
-    outer: Option<Rc<Scope<'a>>>,
-}
-
-/// What nested components may refer to of an instance.
-struct Scope<'a> {
-    modules: RefCell<Vec<usize>>,
-    components: RefCell<Vec<Closure<'a>>>,
-    outer: Option<Rc<Scope<'a>>>,
-}
-
-impl<'a> Scope<'a> {
-    /// The scope `count` levels out.
-    fn at(self: &Rc<Self>, count: u32) -> Option<Rc<Scope<'a>>> {
-        let mut scope = Rc::clone(self);
-        for _ in 0..count {
-            scope = scope.outer.clone()?;
-        }
-        Some(scope)
-    }
-}
-
-/// A thing of a component at run time.
-#[derive(Clone)]
-enum Item<'a> {
-    Module(usize),
-    Func(ComponentFunc),
-    Type(Option<Resource>),
-    Instance(Rc<InstanceItem<'a>>),
-    Component(Closure<'a>),
-}
-
-/// What a component instance exports, in order.
-#[derive(Default)]
-struct InstanceItem<'a> {
-    exports: Vec<(String, Item<'a>)>,
-    by_name: HashMap<String, usize>,
-}
-
-impl<'a> InstanceItem<'a> {
-    fn insert(&mut self, name: &str, item: Item<'a>) {
-        self.by_name.insert(name.into(), self.exports.len());
-        self.exports.push((name.into(), item));
+        found.ok_or_else(|| missing("item", index, offset))
     }
 
-    fn get(&self, name: &str) -> Option<&Item<'a>> {
-        self.by_name.get(name).map(|at| &self.exports[*at].1)
+    fn core_item(&mut self, kind: ExternKind, index: u32, offset: usize) -> Result<CoreItem, Error> {
+        let items = &self.frame()?.core_items[kind as usize];
+        items.get(index as usize).copied().ok_or_else(|| missing("core item", index, offset))
     }
-}
 
-/// A core instance at run time.
-#[derive(Clone)]
-enum CoreInstanceItem<'a> {
-    Instance(CoreInstance, usize),
-    Exports(Rc<HashMap<&'a str, (ExternKind, CoreItem)>>),
-}
-
-/// An instance of a component while its definitions are executed: its index spaces.
-struct Frame<'a> {
-    instance: ComponentInstance,
-    types: Rc<FileTypes>,
-    scope: Rc<Scope<'a>>,
-    core_funcs: Vec<CoreItem>,
-    core_tables: Vec<CoreItem>,
-    core_memories: Vec<CoreItem>,
-    core_globals: Vec<CoreItem>,
-    core_instances: Vec<CoreInstanceItem<'a>>,
-    funcs: Vec<ComponentFunc>,
-    instances: Vec<Rc<InstanceItem<'a>>>,
-    component_types: Vec<Option<Resource>>,
-    resources: HashMap<ResourceId, Resource>,
-    exports: InstanceItem<'a>,
-}
-
-impl<'a> Frame<'a> {
-    fn core_space(&mut self, kind: ExternKind) -> &mut Vec<CoreItem> {
-        match kind {
-            ExternKind::Func => &mut self.core_funcs,
-            ExternKind::Table => &mut self.core_tables,
-            ExternKind::Memory => &mut self.core_memories,
-            ExternKind::Global => &mut self.core_globals,
+    fn capture(&mut self, capture: Capture, offset: usize) -> Result<Item, Error> {
+        match capture {
+            Capture::Local(item) => self.item(item, offset),
+            Capture::Outer(index) => {
+                self.frame()?.captures.get(index).copied().ok_or_else(|| missing("capture", index, offset))
+            }
         }
     }
 
-    /// The next index of the item's kind is the item.
-    fn define(&mut self, item: Item<'a>) {
-        match item {
-            Item::Module(module) => self.scope.modules.borrow_mut().push(module),
-            Item::Func(func) => self.funcs.push(func),
-            Item::Type(resource) => self.component_types.push(resource),
-            Item::Instance(instance) => self.instances.push(instance),
-            Item::Component(component) => self.scope.components.borrow_mut().push(component),
-        }
+    fn closure(&mut self, component: ComponentId, offset: usize) -> Result<(), Error> {
+        let captures = &self.parsed.components[component].captures;
+        self.charge(captures.len(), offset)?;
+        let captures = captures.iter().map(|capture| self.capture(*capture, offset)).collect::<Result<_, Error>>()?;
+        self.closures.push(Closure { component, captures });
+        let id: ClosureId = self.closures.len() - 1;
+        self.frame()?.components.push(id);
+        Ok(())
     }
 
-    fn item(&self, (kind, index): Sort) -> Result<Item<'a>, Error> {
-        let at = index as usize;
-        let item = match kind {
-            ComponentExternalKind::Module => self.scope.modules.borrow().get(at).copied().map(Item::Module),
-            ComponentExternalKind::Func => self.funcs.get(at).cloned().map(Item::Func),
-            ComponentExternalKind::Type => self.component_types.get(at).copied().map(Item::Type),
-            ComponentExternalKind::Instance => self.instances.get(at).cloned().map(Item::Instance),
-            ComponentExternalKind::Component => self.scope.components.borrow().get(at).cloned().map(Item::Component),
-            ComponentExternalKind::Value => None,
-        };
-        item.ok_or_else(|| lost("an index"))
-    }
-}
-
-fn lost(what: &str) -> Error {
-    Error::internal("components", format_args!("{what} leads nowhere"))
-}
-
-type ExportsOfModule<'a> = HashMap<(&'a str, u32), u32>;
-
-fn exports_of<'a>(module: &Module<'a>) -> ExportsOfModule<'a> {
-    module.exports.iter().map(|export| ((export.name, export.kind as u32), export.index)).collect()
-}
-
-struct Executor<'a, 'm> {
-    modules: &'m [Module<'a>],
-    /// For each module, the index of an export by name and kind.
-    exports_of: Vec<ExportsOfModule<'a>>,
-    linked: HashMap<&'a str, LinkedItem<'a>>,
-    instances: PrimaryMap<CoreInstance, Instantiation>,
-    canon_funcs: PrimaryMap<CanonFunc, Canon>,
-    component_instances: PrimaryMap<ComponentInstance, Option<ComponentInstance>>,
-    resources: PrimaryMap<Resource, ResourceDef>,
-    interned: Interned,
-    host_funcs: PrimaryMap<super::linkage::HostFunc, HostFuncDef>,
-}
-
-impl<'a> Executor<'a, '_> {
-    /// Executes the definitions of a component, with arguments for its imports; the root has none.
     fn instantiate(
         &mut self,
-        closure: &Closure<'a>,
-        arguments: Option<&HashMap<&str, Item<'a>>>,
-        parent: Option<ComponentInstance>,
-    ) -> Result<InstanceItem<'a>, Error> {
-        if self.component_instances.len() >= MAX_INSTANCES {
-            let (what, limit) = ("number of component instances", MAX_INSTANCES as u64);
-            return Err(Error::Limit { what, found: limit + 1, limit, place: Place::default() });
-        }
-        let scope = Scope { modules: RefCell::default(), components: RefCell::default(), outer: closure.outer.clone() };
-        let mut frame = Frame {
-            instance: self.component_instances.push(parent),
-            types: Rc::clone(&closure.types),
-            scope: Rc::new(scope),
-            core_funcs: Vec::new(),
-            core_tables: Vec::new(),
-            core_memories: Vec::new(),
-            core_globals: Vec::new(),
-            core_instances: Vec::new(),
-            funcs: Vec::new(),
-            instances: Vec::new(),
-            component_types: Vec::new(),
-            resources: HashMap::new(),
-            exports: InstanceItem::default(),
-        };
-        self.interned.forget_ids();
-        for definition in &closure.component.definitions {
-            self.execute(&mut frame, definition, arguments)?;
-        }
-        self.interned.forget_ids();
-        Ok(frame.exports)
-    }
-
-    fn execute(
-        &mut self,
-        frame: &mut Frame<'a>,
-        definition: &Definition<'a>,
-        arguments: Option<&HashMap<&str, Item<'a>>>,
+        component: u32,
+        args: &[(&'a str, ItemRef)],
+        ty: ComponentInstanceTypeId,
+        offset: usize,
     ) -> Result<(), Error> {
-        match definition {
-            Definition::CoreModule(module) => frame.define(Item::Module(frame.types.first_module + module)),
-            Definition::Component(component) => {
-                let (component, types) = (Rc::clone(component), Rc::clone(&frame.types));
-                frame.define(Item::Component(Closure { component, types, outer: Some(Rc::clone(&frame.scope)) }));
-            }
-            Definition::CoreInstantiate(module, arguments) => self.core_instantiate(frame, *module, arguments)?,
-            Definition::CoreExports(exports) => {
-                let mut items = HashMap::new();
-                for (name, kind, index) in exports {
-                    let item = frame.core_space(*kind).get(*index as usize).copied().ok_or_else(|| lost("an index"))?;
-                    items.insert(*name, (*kind, item));
-                }
-                frame.core_instances.push(CoreInstanceItem::Exports(Rc::new(items)));
-            }
-            Definition::Instantiate(component, arguments, ty) => {
-                let Item::Component(closure) = frame.item((ComponentExternalKind::Component, *component))? else {
-                    return Err(lost("a component"));
-                };
-                let mut items = HashMap::new();
-                for (name, sort) in arguments {
-                    items.insert(*name, frame.item(*sort)?);
-                }
-                let exports = self.instantiate(&closure, Some(&items), Some(frame.instance))?;
-                self.define_instance(frame, exports, *ty);
-            }
-            Definition::Exports(exports, ty) => {
-                let mut instance = InstanceItem::default();
-                for (name, sort) in exports {
-                    instance.insert(name, frame.item(*sort)?);
-                }
-                self.define_instance(frame, instance, *ty);
-            }
-            Definition::AliasExport(_, instance, name) => {
-                let instance = frame.instances.get(*instance as usize).ok_or_else(|| lost("an instance"))?;
-                let item = instance.get(name).cloned().ok_or_else(|| lost("an export"))?;
-                frame.define(item);
-            }
-            Definition::AliasCoreExport(kind, instance, name) => {
-                let instance = frame.core_instances.get(*instance as usize).ok_or_else(|| lost("an instance"))?;
-                let item = self.core_export(instance, name, *kind).ok_or_else(|| lost("an export"))?;
-                frame.core_space(*kind).push(item);
-            }
-            Definition::AliasOuter(kind, count, index) => {
-                let scope = frame.scope.at(*count).ok_or_else(|| lost("an enclosing component"))?;
-                let at = *index as usize;
-                let item = match kind {
-                    ComponentOuterAliasKind::CoreModule => scope.modules.borrow().get(at).copied().map(Item::Module),
-                    ComponentOuterAliasKind::Component => {
-                        scope.components.borrow().get(at).cloned().map(Item::Component)
-                    }
-                    // A type of the same component may be a resource; those of others may not.
-                    ComponentOuterAliasKind::Type if *count == 0 => {
-                        frame.component_types.get(at).copied().map(Item::Type)
-                    }
-                    ComponentOuterAliasKind::Type => Some(Item::Type(None)),
-                    ComponentOuterAliasKind::CoreType => return Ok(()),
-                };
-                frame.define(item.ok_or_else(|| lost("an enclosing component's definition"))?);
-            }
-            Definition::Lift { core, core_type, ty, options } => {
-                let lifted = Lifted {
-                    core: *frame.core_funcs.get(*core as usize).ok_or_else(|| lost("a core function"))?,
-                    core_type: core_type.clone(),
-                    ty: self.interned.func(&frame.types.types, &frame.resources, *ty)?,
-                    options: self.options(frame, options)?,
-                };
-                frame.define(Item::Func(ComponentFunc::Lifted(Box::new(lifted))));
-            }
-            Definition::Lower { func, core_type, ty, options } => {
-                let canon = Canon::Lower {
-                    func: frame.funcs.get(*func as usize).cloned().ok_or_else(|| lost("a function"))?,
-                    ty: self.interned.func(&frame.types.types, &frame.resources, *ty)?,
-                    options: self.options(frame, options)?,
-                    core_type: core_type.clone(),
-                };
-                self.define_canon(frame, canon);
-            }
-            Definition::Resource(func, ty) => {
-                let resource = frame.component_types.get(*ty as usize).copied().flatten();
-                let resource = resource.ok_or_else(|| lost("a resource"))?;
-                let canon = match func {
-                    ResourceFunc::New => Canon::ResourceNew(resource, frame.instance),
-                    ResourceFunc::Rep => Canon::ResourceRep(resource, frame.instance),
-                    ResourceFunc::Drop => Canon::ResourceDrop(resource, frame.instance),
-                };
-                self.define_canon(frame, canon);
-            }
-            Definition::Type => frame.define(Item::Type(None)),
-            Definition::DefineResource(id, destructor) => {
-                let destructor = match destructor {
-                    Some(func) => Some(*frame.core_funcs.get(*func as usize).ok_or_else(|| lost("a destructor"))?),
-                    None => None,
-                };
-                let instance = frame.instance;
-                let resource = self.resources.push(ResourceDef::Guest { instance, destructor, exported: None });
-                frame.resources.insert(*id, resource);
-                frame.define(Item::Type(Some(resource)));
-            }
-            Definition::Import(name, ty) => {
-                let item = match arguments {
-                    Some(arguments) => {
-                        let item = arguments.get(name).cloned();
-                        item.ok_or_else(|| Error::Option(format!("a linked component has no argument for `{name}`")))?
-                    }
-                    None => self.root_import(frame, name, ty)?,
-                };
-                bind(&frame.types.types, &mut frame.resources, ty, &item);
-                frame.define(item);
-            }
-            Definition::Export(name, sort, ty) => {
-                let item = frame.item(*sort)?;
-                if let Some(ty) = ty {
-                    bind(&frame.types.types, &mut frame.resources, ty, &item);
-                }
-                frame.exports.insert(name, item.clone());
-                frame.define(item);
-            }
-        }
+        let Item::Component(closure) = self.item(ItemRef::Component(component), offset)? else {
+            return Err(missing("component", component, offset));
+        };
+        let args = args.iter().map(|(name, item)| Ok((*name, self.item(*item, offset)?)));
+        let args = args.collect::<Result<HashMap<_, _>, Error>>()?;
+        let closure = self.closures[closure].clone();
+        self.charge(args.len() + closure.captures.len(), offset)?;
+        let frame = self.enter(closure, offset)?;
+        frame.args = args;
+        frame.ty = Some((ty, offset));
         Ok(())
     }
 
-    fn define_instance(&mut self, frame: &mut Frame<'a>, instance: InstanceItem<'a>, ty: ComponentInstanceTypeId) {
-        let item = Item::Instance(Rc::new(instance));
-        bind(&frame.types.types, &mut frame.resources, &ComponentEntityType::Instance(ty), &item);
-        self.interned.forget_ids();
-        frame.define(item);
-    }
-
-    fn define_canon(&mut self, frame: &mut Frame<'a>, canon: Canon) {
-        let func = self.canon_funcs.push(canon);
-        frame.core_funcs.push(CoreItem::Canon(func));
-    }
-
-    fn options(&self, frame: &Frame<'a>, options: &Options) -> Result<CanonOptions, Error> {
-        let func = |index: u32| frame.core_funcs.get(index as usize).copied().ok_or_else(|| lost("a core function"));
-        Ok(CanonOptions {
-            instance: frame.instance,
-            encoding: options.encoding,
-            memory: match options.memory {
-                Some(memory) => Some(*frame.core_memories.get(memory as usize).ok_or_else(|| lost("a memory"))?),
-                None => None,
-            },
-            realloc: options.realloc.map(func).transpose()?,
-            post_return: match &options.post_return {
-                Some((index, ty)) => Some((func(*index)?, ty.clone())),
-                None => None,
-            },
-        })
-    }
-
-    fn core_export(&self, instance: &CoreInstanceItem<'a>, name: &str, kind: ExternKind) -> Option<CoreItem> {
-        match instance {
-            CoreInstanceItem::Instance(instance, module) => {
-                let index = *self.exports_of[*module].get(&(name, kind as u32))?;
-                Some(CoreItem::Export { instance: *instance, index })
-            }
-            CoreInstanceItem::Exports(items) => {
-                items.get(name).filter(|(found, _)| *found == kind).map(|(_, item)| *item)
-            }
+    fn core_instantiate(&mut self, module: u32, args: &[(&'a str, u32)], offset: usize) -> Result<(), Error> {
+        let frame = self.frame()?;
+        let id = *frame.modules.get(module as usize).ok_or_else(|| missing("module", module, offset))?;
+        let parsed = self.parsed;
+        let module = &parsed.modules[id].module;
+        if let Some((proposal, offset)) = module.unsupported {
+            return Err(Error::unsupported(proposal, None, offset));
         }
-    }
-
-    fn core_instantiate(
-        &mut self,
-        frame: &mut Frame<'a>,
-        module: u32,
-        arguments: &[(&'a str, u32)],
-    ) -> Result<(), Error> {
-        if self.instances.len() >= MAX_INSTANCES {
-            let (what, limit) = ("number of core instances", MAX_INSTANCES as u64);
-            return Err(Error::Limit { what, found: limit + 1, limit, place: Place::default() });
-        }
-        let Item::Module(module) = frame.item((ComponentExternalKind::Module, module))? else {
-            return Err(lost("a module"));
-        };
-        let arguments: HashMap<&str, u32> = arguments.iter().copied().collect();
-        let mut items = Vec::new();
-        for import in &self.modules[module].imports {
-            let item = arguments
-                .get(import.module)
-                .and_then(|instance| frame.core_instances.get(*instance as usize))
-                .and_then(|instance| self.core_export(instance, import.name, import.kind));
-            items.push(item.ok_or_else(|| {
-                Error::Option(format!(
-                    "a linked module imports {} {:?} {:?}, which it is not given",
-                    import.kind.name(),
-                    import.module,
-                    import.name
-                ))
-            })?);
-        }
-        let owner = frame.instance;
-        let instance = self.instances.push(Instantiation { module, arguments: items, owner });
-        frame.core_instances.push(CoreInstanceItem::Instance(instance, module));
-        Ok(())
-    }
-
-    /// What the root imports is the host's, or linked.
-    fn root_import(&mut self, frame: &mut Frame<'a>, name: &str, ty: &ComponentEntityType) -> Result<Item<'a>, Error> {
-        match ty {
-            ComponentEntityType::Func(_) | ComponentEntityType::Type { .. } => self.host_item(frame, "", name, ty),
-            ComponentEntityType::Instance(_) => self.host_item(frame, name, "", ty),
-            ComponentEntityType::Module(_) | ComponentEntityType::Component(_) => {
-                self.linked.get(name).map(LinkedItem::item).ok_or_else(|| refuse(name, ty))
-            }
-            ComponentEntityType::Value(_) => Err(Error::unsupported("component model values", None, 0)),
-        }
-    }
-
-    /// What the host gives for the thing `name` of an interface.
-    fn host_item(
-        &mut self,
-        frame: &mut Frame<'a>,
-        interface: &str,
-        name: &str,
-        ty: &ComponentEntityType,
-    ) -> Result<Item<'a>, Error> {
-        let types = Rc::clone(&frame.types);
-        Ok(match ty {
-            ComponentEntityType::Func(ty) => {
-                let ty = self.interned.func(&types.types, &frame.resources, *ty)?;
-                let def = HostFuncDef { interface: interface.into(), name: name.into(), ty };
-                Item::Func(ComponentFunc::Host(self.host_funcs.push(def)))
-            }
-            ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(id), .. } => {
-                let id = id.resource();
-                let resource = *frame.resources.entry(id).or_insert_with(|| {
-                    self.resources.push(ResourceDef::Host { interface: interface.into(), name: name.into() })
-                });
-                Item::Type(Some(resource))
-            }
-            ComponentEntityType::Type { .. } => Item::Type(None),
-            ComponentEntityType::Instance(ty) => {
-                let interface = if name.is_empty() { interface.to_owned() } else { format!("{interface}/{name}") };
-                let mut instance = InstanceItem::default();
-                for (name, item) in &types.types[*ty].exports {
-                    // The root of the interface has its own name; what is in it has a name each.
-                    let given = match item.ty {
-                        ComponentEntityType::Module(_) | ComponentEntityType::Component(_) => {
-                            let path = format!("{interface}/{name}");
-                            let linked = self.linked.get(path.as_str()).map(LinkedItem::item);
-                            linked.ok_or_else(|| refuse(&path, &item.ty))?
-                        }
-                        _ => self.host_item(frame, &interface, name, &item.ty)?,
-                    };
-                    bind(&types.types, &mut frame.resources, &item.ty, &given);
-                    instance.insert(name, given);
-                }
-                Item::Instance(Rc::new(instance))
-            }
-            ComponentEntityType::Module(_) | ComponentEntityType::Component(_) => return Err(refuse(name, ty)),
-            ComponentEntityType::Value(_) => return Err(Error::unsupported("component model values", None, 0)),
-        })
-    }
-
-    /// The functions that the root exports.
-    fn root_exports(&mut self, root: &InstanceItem<'a>) -> Vec<ComponentExport> {
-        let mut exports = Vec::new();
-        self.collect(root, "", &mut exports);
-        exports.sort_by(|left: &ComponentExport, right| {
-            (left.interface.as_bytes(), left.name.as_bytes()).cmp(&(right.interface.as_bytes(), right.name.as_bytes()))
+        self.charge(module.imports.len(), offset)?;
+        let args: HashMap<&str, u32> = args.iter().copied().collect();
+        let arguments = module.imports.iter().map(|import| {
+            let instance = *args.get(import.module).ok_or_else(|| missing("argument", import.module, offset))?;
+            self.core_export(instance, import.name, import.kind, offset)
         });
-        exports
+        let arguments = arguments.collect::<Result<_, Error>>()?;
+        let modules = &mut self.out.modules;
+        let module = *self.module_indices.entry(id).or_insert_with(|| {
+            modules.push(id);
+            modules.len() - 1
+        });
+        let instance = self.out.instances.push(Instantiation { module, arguments });
+        limit("the number of core instances", self.out.instances.len() as u64, MAX_INSTANCES as u64, offset)?;
+        self.frame()?.core_instances.push(CoreExports::Module(instance, id));
+        Ok(())
     }
 
-    fn collect(&mut self, instance: &InstanceItem<'a>, interface: &str, exports: &mut Vec<ComponentExport>) {
-        for (name, item) in &instance.exports {
-            match item {
-                Item::Func(func) => {
-                    let ty = match func {
-                        ComponentFunc::Lifted(lifted) => lifted.ty,
-                        ComponentFunc::Host(host) => self.host_funcs[*host].ty,
-                    };
-                    let (interface, name) = (interface.into(), name.clone());
-                    exports.push(ComponentExport { interface, name, func: func.clone(), ty });
-                }
-                Item::Type(Some(resource)) => {
-                    if let ResourceDef::Guest { exported, .. } = &mut self.resources[*resource] {
-                        exported.get_or_insert_with(|| (interface.into(), name.clone()));
-                    }
-                }
-                Item::Instance(inner) => {
-                    let path = if interface.is_empty() { name.clone() } else { format!("{interface}/{name}") };
-                    self.collect(inner, &path, exports);
-                }
-                Item::Type(None) | Item::Module(_) | Item::Component(_) => {}
+    /// An export of a core instance: what the module defines, or what it was instantiated with.
+    fn core_export(&mut self, instance: u32, name: &str, kind: ExternKind, offset: usize) -> Result<CoreItem, Error> {
+        let parsed = self.parsed;
+        let absent = || missing("export", name, offset);
+        let (instance, id) = match self.frame()?.core_instances.get(instance as usize) {
+            Some(CoreExports::Module(instance, id)) => (*instance, *id),
+            Some(CoreExports::Items(items)) => {
+                return match items.get(name) {
+                    Some((found, item)) if *found == kind => Ok(*item),
+                    _ => Err(absent()),
+                };
             }
+            None => return Err(missing("core instance", instance, offset)),
+        };
+        let module = &parsed.modules[id];
+        match module.exports.get(name) {
+            Some((found, index)) if *found == kind => match module.module.import_rows(kind).get(*index as usize) {
+                Some(import) => Ok(self.out.instances[instance].arguments[*import as usize]),
+                None => Ok(CoreItem::Export { instance, index: *index }),
+            },
+            _ => Err(absent()),
         }
+    }
+
+    fn canon(&mut self, canon: Canon) -> Result<(), Error> {
+        let func = self.out.canon_funcs.push(canon);
+        self.frame()?.push_core(ExternKind::Func, CoreItem::Canon(func));
+        Ok(())
+    }
+
+    fn lower(&mut self, func: u32, ty: ComponentFuncTypeId, options: &Options, offset: usize) -> Result<(), Error> {
+        let Item::Func(id) = self.item(ItemRef::Func(func), offset)? else {
+            return Err(missing("function", func, offset));
+        };
+        let ty = self.converter(offset)?.func(ty)?;
+        let types = &self.out.types;
+        let core_type = flat::lowered_type(&types.types, &types.func_types[ty]);
+        let options = self.canon_options(options, &FuncType::default(), offset)?;
+        self.canon(Canon::Lower { func: self.funcs[id].func.clone(), ty, options, core_type })
+    }
+
+    fn lift(&mut self, core: u32, ty: ComponentFuncTypeId, options: &Options, offset: usize) -> Result<(), Error> {
+        let core = self.core_item(ExternKind::Func, core, offset)?;
+        let ty = self.converter(offset)?.func(ty)?;
+        let types = &self.out.types;
+        let core_type = flat::lifted_type(&types.types, &types.func_types[ty]);
+        let options = self.canon_options(options, &core_type, offset)?;
+        let func = ComponentFunc::Lifted(Box::new(Lifted { core, core_type, ty, options }));
+        let item = self.func(Func { func, ty });
+        self.frame()?.push(item);
+        Ok(())
+    }
+
+    fn canon_options(&mut self, options: &Options, lifted: &FuncType, offset: usize) -> Result<CanonOptions, Error> {
+        let mut item = |kind, index: Option<u32>| index.map(|index| self.core_item(kind, index, offset)).transpose();
+        let memory = item(ExternKind::Memory, options.memory)?;
+        let realloc = item(ExternKind::Func, options.realloc)?;
+        let post_return = item(ExternKind::Func, options.post_return)?;
+        // It is called with what the lifted function returned.
+        let params: Vec<ValType> = lifted.results.clone();
+        Ok(CanonOptions {
+            instance: self.frame()?.instance,
+            encoding: options.encoding,
+            memory,
+            realloc,
+            post_return: post_return.map(|item| (item, FuncType { params, results: Vec::new() })),
+        })
     }
 }
 
-impl<'a> LinkedItem<'a> {
-    fn item(&self) -> Item<'a> {
-        match self {
-            LinkedItem::Module(module) => Item::Module(*module),
-            LinkedItem::Component(closure) => Item::Component(closure.clone()),
-        }
+/// An error for more than there may be.
+fn limit(what: &'static str, found: u64, limit: u64, offset: usize) -> Result<(), Error> {
+    if found <= limit {
+        return Ok(());
     }
+    Err(Error::Limit { what, found, limit, place: Place { function: None, offset: offset as u64 } })
 }
 
-fn refuse(name: &str, ty: &ComponentEntityType) -> Error {
-    let what = if matches!(ty, ComponentEntityType::Module(_)) { "core module" } else { "component" };
-    Error::Option(format!("the component imports the {what} `{name}`: name a file for it (--link {name}=FILE)"))
-}
-
-/// Notes which resources of run time a type's ids stand for, now that there is something of the type.
-fn bind(types: &Types, resources: &mut HashMap<ResourceId, Resource>, ty: &ComponentEntityType, item: &Item<'_>) {
-    match (ty, item) {
-        (ComponentEntityType::Type { created: ComponentAnyTypeId::Resource(id), .. }, Item::Type(Some(resource))) => {
-            resources.insert(id.resource(), *resource);
-        }
-        (ComponentEntityType::Instance(ty), Item::Instance(instance)) => {
-            for (name, export) in &types[*ty].exports {
-                if let Some(item) = instance.get(name) {
-                    bind(types, resources, &export.ty, item);
-                }
-            }
-        }
-        _ => {}
-    }
+/// An error for what the validator has seen to be there.
+pub(super) fn missing(what: &str, which: impl std::fmt::Display, offset: usize) -> Error {
+    Error::internal(format_args!("the definition at offset {offset:#x}"), format_args!("no {what} `{which}`"))
 }

@@ -71,6 +71,7 @@
 //! ```
 
 mod exports;
+mod flags;
 mod generate;
 mod imports;
 mod layout;

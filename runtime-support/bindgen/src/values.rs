@@ -5,30 +5,30 @@
 
 use proc_macro2::{Ident, Literal, TokenStream};
 use quote::quote;
-use wit_parser::{Enum, Flags, FlagsRepr, Int, Record, Type, TypeId, Variant};
+use wit_parser::{Enum, Int, Record, Type, TypeId, Variant};
 
 use crate::generate::Generator;
 use crate::names;
 use crate::place::Scope;
 
 /// The bodies of a type's functions.
-struct Bodies {
-    matches: TokenStream,
-    lower: TokenStream,
-    store: TokenStream,
-    lift: TokenStream,
-    load: TokenStream,
+pub(crate) struct Bodies {
+    pub(crate) matches: TokenStream,
+    pub(crate) lower: TokenStream,
+    pub(crate) store: TokenStream,
+    pub(crate) lift: TokenStream,
+    pub(crate) load: TokenStream,
 }
 
 /// How a discriminant is written and read.
-struct Tag {
-    write: Ident,
-    read: Ident,
-    ty: Ident,
+pub(crate) struct Tag {
+    pub(crate) write: Ident,
+    pub(crate) read: Ident,
+    pub(crate) ty: Ident,
 }
 
 impl Tag {
-    fn new(tag: Int) -> Tag {
+    pub(crate) fn new(tag: Int) -> Tag {
         let (write, ty) = match tag {
             Int::U8 => ("write_u8", "u8"),
             Int::U16 => ("write_u16", "u16"),
@@ -39,7 +39,7 @@ impl Tag {
 }
 
 impl Generator<'_> {
-    fn values(&self, id: TypeId, name: &Ident, bodies: &Bodies) -> TokenStream {
+    pub(crate) fn values(&self, id: TypeId, name: &Ident, bodies: &Bodies) -> TokenStream {
         let layout = self.layouts.of(self.resolve, &Type::Id(id));
         let (size, align) = (Literal::u32_unsuffixed(layout.size), Literal::u32_unsuffixed(layout.align));
         let flat = Literal::usize_unsuffixed(layout.flat);
@@ -198,31 +198,6 @@ impl Generator<'_> {
             store: quote!(cx.#write(offset, *self as #ty);),
             lift: quote!(::core::result::Result::Ok(match flat.next() as u32 { #(#arms,)* _ => #invalid })),
             load: quote!(::core::result::Result::Ok(match cx.#read(offset) { #(#arms,)* _ => #invalid })),
-        };
-        self.values(id, name, &bodies)
-    }
-
-    pub(crate) fn flags_values(&self, id: TypeId, name: &Ident, flags: &Flags, words: usize) -> TokenStream {
-        let (tag, word) = match flags.repr() {
-            FlagsRepr::U8 => (Int::U8, quote!(u8)),
-            FlagsRepr::U16 => (Int::U16, quote!(u16)),
-            FlagsRepr::U32(_) => (Int::U32, quote!(u32)),
-        };
-        let Tag { write, read, ty: _ } = Tag::new(tag);
-        let wit = flags.flags.iter().map(|flag| &flag.name);
-        let each: Vec<usize> = (0..words).collect();
-        let offsets: Vec<Literal> = (0..words as u32).map(|word| Literal::u32_unsuffixed(4 * word)).collect();
-        // Bits that stand for no flag are not looked at.
-        let bodies = Bodies {
-            matches: quote!(ty.is_flags(&[#(#wit),*])),
-            lower: quote!(#(flat.push(self.bits[#each] as u64);)*),
-            store: quote!(#(cx.#write(offset + #offsets, self.bits[#each]);)*),
-            lift: quote!(::core::result::Result::Ok(
-                Self { bits: [#({ let _: usize = #each; flat.next() as #word }),*] }.intersection(Self::ALL)
-            )),
-            load: quote!(::core::result::Result::Ok(
-                Self { bits: [#(cx.#read(offset + #offsets)),*] }.intersection(Self::ALL)
-            )),
         };
         self.values(id, name, &bodies)
     }

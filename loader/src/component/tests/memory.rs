@@ -225,7 +225,7 @@ fn resources_of_guests() {
     let mut cx = LiftContext::new(&guest, &test.signature);
     let borrowed = ResourceAny::lift(&mut cx, &mut FlatReader::new(&[handle])).unwrap();
     assert!(!borrowed.is_owned());
-    guest.give_back(&loans);
+    guest.give_back(&cx.loans);
     assert!(test.lower(borrowed).unwrap_err().to_string().ends_with("the call that lent it is over"));
     let other = Held::default().keep_for_test(2, 1);
     assert!(test.held.take(&other).is_err());
