@@ -9,6 +9,7 @@ use precast_loader::{Artifact, OpenError, Policy};
 use crate::args::CacheArgs;
 use crate::cache::{Cache, Key};
 use crate::codegen::CodegenArgs;
+use crate::component::wit_text;
 use crate::error::Error;
 use crate::input::{self, Input};
 use crate::inspect::elf;
@@ -92,7 +93,9 @@ pub(crate) fn compile_cached(
 fn compile(file: &Path, module: &[u8], options: &Options) -> Result<Vec<u8>, Error> {
     let file = input::display_name(file);
     let bar = Bar::on_terminal(&file);
-    let options = Options { progress: bar.as_ref().map(|bar| bar as _), ..options.clone() };
+    let mut options = Options { progress: bar.as_ref().map(|bar| bar as _), ..options.clone() };
+    // Made of the module, so the cache's key need not have it.
+    options.wit = options.wit.or_else(|| wit_text(module));
     precast_compiler::compile(module, &options).map_err(|source| Error::Compile { file, source })
 }
 

@@ -28,14 +28,28 @@ impl Key {
     /// The key of what compiling `input` with `options` gives.
     pub(crate) fn new(input: &[u8], options: &Options) -> Self {
         // Destructured, so that an option added to the compiler has to be considered here.
-        let Options { arch, features, opt_level, canonicalize_nans, stack_size, verify: _, emit, progress: _ } =
-            options;
+        let Options {
+            arch,
+            features,
+            opt_level,
+            canonicalize_nans,
+            stack_size,
+            verify: _,
+            emit,
+            links,
+            wit,
+            progress: _,
+        } = options;
         let compiler = format!("{} {}", precast_compiler::VERSION, env!("PRECAST_SOURCE_HASH"));
         let target = format!("{ABI_VERSION} {} {features:x}", arch.triple());
         let options = format!("{opt_level:?} {canonicalize_nans} {stack_size} {emit:?}");
         let mut hasher = blake3::Hasher::new_derive_key("precast cache entry: compiler, target, options, input");
         hasher.update(format!("{compiler}\n{target}\n{options}\n").as_bytes());
-        hasher.update(input);
+        // Each preceded by its length, so that no two lists of inputs give the same bytes.
+        let named = links.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes.as_slice()]);
+        for part in std::iter::once(input).chain(named).chain(wit.as_ref().map(|wit| wit.as_bytes())) {
+            hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+        }
         Key(hasher.finalize())
     }
 }
@@ -128,6 +142,11 @@ mod tests {
         assert_ne!(first, key(b"a", &Options { opt_level: OptLevel::None, ..options.clone() }));
         assert_ne!(first, key(b"a", &Options { canonicalize_nans: true, ..options.clone() }));
         assert_ne!(first, key(b"a", &Options { stack_size: 1 << 21, ..options.clone() }));
+        let link = |name: &str, bytes: &[u8]| Options { links: vec![(name.into(), bytes.into())], ..options.clone() };
+        assert_ne!(first, key(b"a", &link("m", b"x")));
+        assert_ne!(key(b"a", &link("m", b"x")), key(b"a", &link("n", b"x")));
+        assert_ne!(key(b"a", &link("m", b"x")), key(b"a", &link("m", b"y")));
+        assert_ne!(first, key(b"a", &Options { wit: Some(String::new()), ..options.clone() }));
         assert_ne!(first, key(b"a", &Options { features: options.features ^ 1 << 7, ..options.clone() }));
     }
 

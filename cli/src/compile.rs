@@ -38,7 +38,7 @@ fn write_output(args: &CompileArgs) -> Result<Value, Error> {
         Emit::Clif => precast_compiler::Emit::Clif,
         Emit::Asm => precast_compiler::Emit::Asm,
     };
-    let module = input::read_module(&args.file)?;
+    let module = args.compose.apply(&args.file, input::read_module(&args.file)?, &mut options)?;
     let (bytes, cached) = compile(args, &module, &options)?;
     if input::is_stdin(&target) {
         output::print(&bytes)?;

@@ -11,14 +11,15 @@ mod call;
 mod codegen;
 mod compile;
 mod completions;
+mod component;
 mod error;
 mod guest;
 mod input;
 mod inspect;
 mod output;
 mod progress;
-mod repeat;
 mod run;
+mod serve;
 mod size;
 mod trap;
 mod values;
@@ -51,6 +52,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Error> {
     match command {
         Command::Compile(args) => compile::run(args),
         Command::Run(args) => run::run(args),
+        Command::Serve(args) => serve::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Wast(args) => wast::run(args),

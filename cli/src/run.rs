@@ -1,15 +1,19 @@
-//! `precast run`: an artifact, or a module that becomes one, runs as a process would.
+//! `precast run`: an artifact, or a module or component that becomes one, runs as a process would.
 
 use std::ffi::{OsStr, OsString};
 use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::process::ExitCode;
 
+use precast_loader::component;
 use precast_loader::{Artifact, Limits, Linker, Val};
-use precast_wasi::{Grants, WasiCtx};
+use precast_wasi::{Grants, WasiCtx, WasiCtxBuilder};
 
 use crate::args::RunArgs;
 use crate::call::{self, COMMAND, Call};
+use crate::component::Shown;
+use crate::component::call::{Call as ComponentCall, no_command};
+use crate::component::guest::{self as component_guest, Driver};
 use crate::error::Error;
 use crate::guest::{self, Stop};
 use crate::trap::Backtrace;
@@ -23,17 +27,11 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Error> {
     let grants = grants(&args)?;
     let (file, guest_args) = args.command.split_first().ok_or_else(|| Error::Usage("no file is named".into()))?;
     let (artifact, _) = artifact::open(Path::new(file), &args.cache, &args.codegen)?;
-    let call = match &args.invoke {
-        Some(export) => Call::new(&artifact, export, guest_args)?,
-        None => command(&artifact)?,
-    };
     let wasi = context(grants, file, guest_args, args.invoke.is_some())?;
     let limits = Limits { memory_bytes: args.max_memory, ..Limits::default() };
-    match execute(&artifact, limits, wasi, &call) {
-        Ok(results) => {
-            print(&results)?;
-            Ok(ExitCode::SUCCESS)
-        }
+    let run = if artifact.is_component() { run_component } else { run_module };
+    match run(&artifact, args.invoke.as_deref(), guest_args, limits, wasi) {
+        Ok(status) => Ok(status),
         Err(Stop::Exit(status)) => Ok(ExitCode::from(exit_status(status))),
         Err(Stop::Trap(trap)) => {
             output::tell(format_args!("precast: trap: {}", Backtrace(&trap)));
@@ -41,6 +39,53 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Error> {
         }
         Err(Stop::Failed(error)) => Err(error),
     }
+}
+
+fn run_module(
+    artifact: &Artifact,
+    invoke: Option<&str>,
+    args: &[OsString],
+    limits: Limits,
+    wasi: WasiCtxBuilder,
+) -> Result<ExitCode, Stop> {
+    let call = match invoke {
+        Some(export) => Call::new(artifact, export, args)?,
+        None => command(artifact)?,
+    };
+    let results = execute(artifact, limits, wasi.build().map_err(not_granted)?, &call)?;
+    print(&results)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Of a command, the result is the status; of another function it is printed.
+fn run_component(
+    artifact: &Artifact,
+    invoke: Option<&str>,
+    args: &[OsString],
+    limits: Limits,
+    wasi: WasiCtxBuilder,
+) -> Result<ExitCode, Stop> {
+    let call = match invoke {
+        Some(export) => ComponentCall::new(artifact, export, args)?,
+        None => ComponentCall::command(artifact).ok_or_else(|| no_command(artifact))?,
+    };
+    let bound = component_guest::bind(&component_guest::wasi_linker(), artifact)?.limits(limits);
+    let context = wasi.template().map_err(not_granted)?.context();
+    let result = Driver::new()?.complete(async {
+        // As for modules, the kernel takes it back.
+        let mut instance = ManuallyDrop::new(bound.instantiate_async(context).await?);
+        component_guest::call(&mut instance, &call).await
+    })?;
+    match result {
+        Some(component::Val::Result(Err(_))) if invoke.is_none() => return Ok(ExitCode::FAILURE),
+        Some(result) if invoke.is_some() => output::print(format!("{}\n", Shown(&result)))?,
+        _ => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn not_granted(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::context("cannot grant what was asked for", error)
 }
 
 /// The call of a WASI command's `_start`.
@@ -61,20 +106,18 @@ fn grants(args: &RunArgs) -> Result<Grants, Error> {
 
 /// What the guest sees of the world. Its first argument is the file's name without its folder, which is none of its
 /// business; the arguments of `--invoke` are the function's, not the program's.
-fn context(grants: Grants, file: &OsStr, args: &[OsString], invoked: bool) -> Result<WasiCtx, Error> {
+fn context(grants: Grants, file: &OsStr, args: &[OsString], invoked: bool) -> Result<WasiCtxBuilder, Error> {
     let name = Path::new(file).file_name().unwrap_or(file).to_string_lossy().into_owned();
     let utf8 = |arg: &OsString| {
         arg.to_str().map(str::to_owned).ok_or_else(|| Error::Usage(format!("the argument {arg:?} is not UTF-8")))
     };
     let args = if invoked { &[] } else { args };
     let args = args.iter().map(utf8).collect::<Result<Vec<_>, _>>()?;
-    WasiCtx::builder()
+    Ok(WasiCtx::builder()
         .args([name])
         .args(args)
         .grants(grants)
-        .on_denial(|denial| output::tell(format_args!("precast: {denial}")))
-        .build()
-        .map_err(|error| Error::context("cannot grant what was asked for", error))
+        .on_denial(|denial| output::tell(format_args!("precast: {denial}"))))
 }
 
 /// Instantiates and calls; of a reactor, its initialiser first.

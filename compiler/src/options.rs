@@ -53,9 +53,10 @@ pub struct Options<'a> {
     pub verify: bool,
     /// What to produce.
     pub emit: Emit,
-    /// What a component's root imports of core modules and components: names, and the files to take for them.
+    /// Modules and components for those that a component's root imports: the import's name (`instance/name` for one of
+    /// an imported instance), and the bytes.
     pub links: Vec<(String, Vec<u8>)>,
-    /// A component's interface as WIT text, to be kept in the artifact.
+    /// A component's interface as WIT text, kept in the artifact.
     pub wit: Option<String>,
     /// Whom to tell about progress.
     pub progress: Option<&'a dyn Progress>,

@@ -9,12 +9,14 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
+use precast_abi::bytes::Span;
 use precast_abi::meta::{ExportRow, ExternKind, FunctionKind, FunctionRow, ImportRow, Meta, TypeRow};
 use precast_abi::types::FuncType;
 use precast_targets::Arch;
 
 use crate::blueprint::Blueprint;
 use crate::code::{self, Registration};
+use crate::component;
 use crate::elf::Headers;
 use crate::mapping::{Code, Mapping};
 use crate::open_error::{OpenError, OpenErrorKind};
@@ -126,6 +128,38 @@ impl Artifact {
     /// What the artifact exports, by name.
     pub fn exports(&self) -> impl Iterator<Item = ExportType<'_>> {
         self.inner.meta().exports.iter().filter_map(|row| self.inner.export_type(&row))
+    }
+
+    /// Whether it is a component's, and not a core module's.
+    pub fn is_component(&self) -> bool {
+        !self.inner.meta().component_instances.is_empty()
+    }
+
+    /// The functions that a component imports: interface (empty: of the component itself), name and type. Nothing if the
+    /// artifact is a module's, or its tables are damaged.
+    pub fn component_imports(&self) -> Vec<(String, String, component::FuncType)> {
+        self.component_funcs(self.inner.meta().host_funcs.iter().map(|row| (row.interface, row.name, row.func)))
+    }
+
+    /// The functions that a component exports, likewise.
+    pub fn component_exports(&self) -> Vec<(String, String, component::FuncType)> {
+        self.component_funcs(self.inner.meta().component_exports.iter().map(|row| (row.interface, row.name, row.func)))
+    }
+
+    fn component_funcs(
+        &self,
+        rows: impl Iterator<Item = (Span, Span, u32)>,
+    ) -> Vec<(String, String, component::FuncType)> {
+        let meta = self.inner.meta();
+        let Ok(types) = component::FuncType::all(meta) else { return Vec::new() };
+        let text = |span| meta.str(span).map(str::to_owned);
+        let func = |(interface, name, func)| Some((text(interface)?, text(name)?, types.get(func as usize)?.clone()));
+        rows.filter_map(func).collect()
+    }
+
+    /// The interface of a component as WIT text; empty if the compiler did not know it.
+    pub fn wit(&self) -> &str {
+        self.inner.meta().str(self.inner.meta().header.wit).unwrap_or_default()
     }
 
     /// BLAKE3 of the file with the bytes of the digest itself zero.

@@ -7,11 +7,12 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use precast_abi::meta::{MemoryModel, MemoryRow, NONE, RunRow};
+use precast_abi::meta::{GroupRow, MemoryModel, MemoryRow, NONE, RunRow};
 use precast_abi::slot::{GUARDED_RESERVATION, SlotLayout};
 
 use crate::artifact::ArtifactInner;
 use crate::mapping::Mapping;
+use crate::plan;
 use crate::slot::SlotError;
 use crate::sys;
 
@@ -28,8 +29,8 @@ pub(crate) struct Blueprint {
     pub(crate) stack: Range<usize>,
     /// The artifact's own memories, in the order of their rows.
     pub(crate) memories: Vec<OwnMemory>,
-    /// What a fresh slot's guest can access: the first is stack, block, and the memory that follows, if one does; the
-    /// others are further memories. Sorted and apart.
+    /// What a fresh slot's guest can access: the first is stack, first block, and the memory that follows, if one does;
+    /// the others are the blocks of further groups with the memories that follow, and further memories. Sorted and apart.
     pub(crate) accessible: Vec<Range<usize>>,
     /// The image: sorted, apart, and inside `accessible`, beyond the stack.
     pub(crate) runs: Vec<Run>,
@@ -65,7 +66,7 @@ impl Blueprint {
         let meta = artifact.meta();
         let layout = &meta.header.layout;
         let memories = own_memories(meta.memories.iter(), layout)?;
-        let accessible = accessible(&memories, layout);
+        let accessible = accessible(&memories, plan::groups(meta), layout)?;
         let image = meta.header.image_offset..meta.header.image_offset + meta.header.image_len;
         let runs = runs(meta.runs.iter(), layout, &image, &accessible)?;
         Ok(Blueprint {
@@ -94,16 +95,12 @@ impl Blueprint {
 
 fn own_memories(rows: impl Iterator<Item = MemoryRow>, layout: &SlotLayout) -> Result<Vec<OwnMemory>, SlotError> {
     let page = sys::memory::page_size();
-    let mut end = layout.base_offset;
     let mut memories = Vec::new();
     for (index, row) in rows.enumerate().filter(|(_, row)| row.import == NONE) {
         let malformed = |what| Err(SlotError::Malformed(what));
         let reserved_to = row.slot_offset.checked_add(row.reservation);
-        let Some(reserved_to) = reserved_to.filter(|end| *end <= layout.slot_size) else {
+        if reserved_to.is_none_or(|end| end > layout.slot_size) {
             return malformed("a memory reaches beyond the slot");
-        };
-        if row.slot_offset < end {
-            return malformed("memories overlap or are not in order");
         }
         if !row.slot_offset.is_multiple_of(layout.page_size) || !row.reservation.is_multiple_of(layout.page_size) {
             return malformed("a memory is not laid out in pages");
@@ -121,7 +118,6 @@ fn own_memories(rows: impl Iterator<Item = MemoryRow>, layout: &SlotLayout) -> R
         if wanted > row.reservation {
             return Err(SlotError::MemoryTooLarge { memory: index, wanted, reservation: row.reservation });
         }
-        end = reserved_to;
         memories.push(OwnMemory {
             index,
             start: row.slot_offset as usize,
@@ -132,18 +128,49 @@ fn own_memories(rows: impl Iterator<Item = MemoryRow>, layout: &SlotLayout) -> R
     Ok(memories)
 }
 
-fn accessible(memories: &[OwnMemory], layout: &SlotLayout) -> Vec<Range<usize>> {
-    let stack_and_block = layout.stack_start as usize..layout.base_offset as usize;
-    let mut ranges = Vec::with_capacity(1 + memories.len());
-    ranges.push(stack_and_block);
-    for memory in memories.iter().filter(|memory| memory.initial > 0) {
-        let range = memory.start..memory.start + memory.initial;
+/// A block, or a memory: where it starts, to where it is accessible, and to where nothing else may be.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Part {
+    start: usize,
+    initial: usize,
+    reserved: usize,
+}
+
+fn accessible(
+    memories: &[OwnMemory],
+    groups: impl Iterator<Item = GroupRow>,
+    layout: &SlotLayout,
+) -> Result<Vec<Range<usize>>, SlotError> {
+    let mut parts = Vec::with_capacity(1 + memories.len());
+    for (number, group) in groups.enumerate() {
+        let (start, end) = (group.block_start, group.base_offset);
+        let in_pages = start.is_multiple_of(layout.page_size) && end.is_multiple_of(layout.page_size);
+        let first = (start, end) == (layout.block_start, layout.base_offset);
+        if !in_pages || start > end || end > layout.slot_size || (number == 0 && !first) {
+            return Err(SlotError::Malformed("the block of a group is not laid out in the slot's pages"));
+        }
+        // The stack is in one piece with the first block.
+        let start = if number == 0 { layout.stack_start } else { start } as usize;
+        parts.push(Part { start, initial: end as usize, reserved: end as usize });
+    }
+    parts.extend(memories.iter().map(|memory| Part {
+        start: memory.start,
+        initial: memory.start + memory.initial,
+        reserved: memory.start + memory.limit,
+    }));
+    parts.sort_unstable();
+    let apart = parts.windows(2).all(|pair| pair[0].reserved <= pair[1].start);
+    if !apart || parts.first().is_none_or(|first| first.start != layout.stack_start as usize) {
+        return Err(SlotError::Malformed("blocks and memories overlap"));
+    }
+    let mut ranges: Vec<Range<usize>> = Vec::with_capacity(parts.len());
+    for part in parts.iter().filter(|part| part.initial > part.start) {
         match ranges.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => ranges.push(range),
+            Some(last) if last.end == part.start => last.end = part.initial,
+            _ => ranges.push(part.start..part.initial),
         }
     }
-    ranges
+    Ok(ranges)
 }
 
 fn runs(

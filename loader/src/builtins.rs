@@ -12,11 +12,9 @@
 use std::ops::Range;
 
 use precast_abi::meta::{DataRow, ElementRow};
-use precast_abi::slot::SlotLayout;
 use precast_abi::trap::TrapCode;
 use precast_abi::types::ValType;
 
-use crate::plan;
 use crate::record::{self, InstanceRecord};
 use crate::references;
 use crate::state::{GlobalState, MemoryState, TableState};
@@ -419,7 +417,7 @@ impl Caller {
         unsafe {
             let meta = (*self.0).artifact().meta();
             let row: DataRow = meta.data.get(index as usize)?;
-            let len = self.segment_len(&meta.header.layout, row.len_word)?;
+            let len = self.segment_len(row.len_word)?;
             Some(std::ptr::from_ref(meta.bytes(row.contents)?.get(..len as usize)?))
         }
     }
@@ -430,11 +428,11 @@ impl Caller {
         unsafe {
             let meta = (*self.0).artifact().meta();
             let row: ElementRow = meta.elements.get(index as usize)?;
-            let len = self.segment_len(&meta.header.layout, row.len_word)?;
+            let len = self.segment_len(row.len_word)?;
             let size = len as usize * 8;
             let first = match row.cells {
                 0 => meta.bytes(row.contents)?.get(..size)?.as_ptr(),
-                cells if plan::in_block(&meta.header.layout, cells, size as u64) => {
+                cells if (*self.0).plan().blocks.contain(cells, size as u64) => {
                     (*self.0).base.offset(cells as isize).cast_const()
                 }
                 _ => return None,
@@ -444,13 +442,15 @@ impl Caller {
     }
 
     /// The word with the current length of a segment; zero if there is none, because it was dropped from the start.
-    fn segment_len(self, layout: &SlotLayout, word: i64) -> Option<u32> {
+    fn segment_len(self, word: i64) -> Option<u32> {
         if word == 0 {
             return Some(0);
         }
-        // SAFETY: a word of the block of a live instance is readable.
-        plan::in_block_aligned(layout, word, 4, 4)
-            .then(|| unsafe { (*self.0).base.offset(word as isize).cast::<u32>().read() })
+        // SAFETY: the caller is alive; a word of a block of a live instance is readable.
+        unsafe {
+            let inside = (*self.0).plan().blocks.contain_aligned(word, 4, 4);
+            inside.then(|| (*self.0).base.offset(word as isize).cast::<u32>().read())
+        }
     }
 }
 

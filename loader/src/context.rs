@@ -1,7 +1,8 @@
 //! The context: what guest and host share while a store runs, and the one way into guest code.
 //!
-//! What comes in: an entry thunk with its base, code and values. What goes out: that it returned, or why it was
-//! abandoned. Everything here runs on the thread that called [`enter`].
+//! What comes in: an entry thunk with its base, code and values. What goes out: that it returned, why it was abandoned,
+//! or that it waits for the host ([`enter_suspendable`], [`resume`]; `suspend.rs` has what it waits for). Everything here
+//! runs on the thread that called.
 //!
 //! # Safety
 //! The only `unsafe` is following the context pointer, which the caller of [`enter`] vouches for, and the jump itself.
@@ -9,16 +10,18 @@
 //! [`enter`] is under way.
 
 use std::any::Any;
-use std::cell::Cell;
 use std::ops::Range;
 use std::ptr;
+use std::task::Waker;
 
-use precast_abi::trap::TrapCode;
-
-use crate::backtrace::Backtrace;
-use crate::sys::{Registers, arch};
+use crate::HostError;
+use crate::suspend::Pending;
+use crate::sys::arch;
 use crate::trap::Trap;
-use crate::{HostError, signal};
+
+mod activation;
+pub(crate) use activation::{Activation, current, set_prepared, set_watch, watch};
+use activation::{activate, no_room};
 
 /// What the assembly, the signal handler and the host's border share: one for each store, at an address that
 /// does not change. [`precast_abi::host::HostWords::CONTEXT`] of every instance in the store points to it.
@@ -26,6 +29,11 @@ use crate::{HostError, signal};
 pub(crate) struct Context {
     /// The two stack pointers.
     pub(crate) border: Border,
+    /// The host's stack pointer at the suspendable entry under way: where unwinders find the frame that runs the guest
+    /// now, which is not the one that its first frame was called by if the guest was suspended since.
+    pub(crate) resumable_sp: usize,
+    /// The callee-saved registers of a suspended guest. Its stack and frame pointer and its pc are those of the border.
+    pub(crate) saved: [usize; arch::SAVED],
     /// The stack of the store's first instance, on which all its instances run; empty before there is one.
     pub(crate) stack: Range<usize>,
     /// The host's `T`, set by each outermost and nested entry.
@@ -34,13 +42,21 @@ pub(crate) struct Context {
     pub(crate) store: *mut (),
     /// Why the host's border abandons the guest: set before a host call returns a status other than zero.
     pub(crate) pending: Option<Abort>,
+    /// What the guest waits for, between the host call that suspends it and the caller of [`enter_suspendable`] or
+    /// [`resume`], who takes it.
+    pub(crate) waiting: Option<Pending>,
+    /// Who to wake when the guest can go on; null if nobody waits, as in a synchronous call.
+    pub(crate) waker: *const Waker,
+    /// Whether guest code was abandoned in the middle of an outermost entry, so that what it works on may be anything.
+    pub(crate) poisoned: bool,
 }
 
 /// Where host and guest stand at the border between them: written by the assembly.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Border {
-    /// Set by `enter`: where host functions run, and where a trap continues.
+    /// Set by `enter`: where host functions run, and where a trap continues. 0 if no entry is under way; one that is
+    /// suspended is, though this is of no use then.
     pub(crate) host_sp: usize,
     /// Where the next entry's frames begin: the stack's top, or the guest's stack pointer at a host call.
     pub(crate) guest_sp: usize,
@@ -60,12 +76,22 @@ pub(crate) enum Abort {
     Panic(Box<dyn Any + Send>),
 }
 
-/// What the assembly's `enter` returns: 0 if the thunk returned.
+/// What the assembly's `enter` and its like return: 0 if the thunk returned.
 pub(crate) mod status {
     /// The signal handler found a trap.
     pub(crate) const TRAPPED: u32 = 1;
     /// A host function asked to abandon the guest.
     pub(crate) const ABANDONED: u32 = 2;
+    /// A host function waits, and the guest's stack is left as it is.
+    pub(crate) const SUSPENDED: u32 = 3;
+}
+
+/// What a host call returns to the assembly: 0 to go on.
+pub(crate) mod host_status {
+    /// The guest is abandoned; [`super::Context::pending`] says why.
+    pub(crate) const ABANDON: u32 = 1;
+    /// The guest waits for [`super::Context::waiting`].
+    pub(crate) const SUSPEND: u32 = 2;
 }
 
 /// Bytes that the first frame of guest code lies below the end of the stack. The stack ends at a page boundary, and so
@@ -84,7 +110,18 @@ const MAX_DEPTH: u32 = 200;
 impl Context {
     /// A context without a stack: entering it traps.
     pub(crate) fn new() -> Self {
-        Context { border: Border::default(), stack: 0..0, data: ptr::null_mut(), store: ptr::null_mut(), pending: None }
+        Context {
+            border: Border::default(),
+            resumable_sp: 0,
+            saved: [0; arch::SAVED],
+            stack: 0..0,
+            data: ptr::null_mut(),
+            store: ptr::null_mut(),
+            pending: None,
+            waiting: None,
+            waker: ptr::null(),
+            poisoned: false,
+        }
     }
 
     /// Whether the context has a stack.
@@ -108,56 +145,28 @@ impl Context {
         Border { guest_sp: self.stack.end.saturating_sub(STACK_COLOUR), ..Border::default() }
     }
 
+    /// Gives up whatever guest code is under way: its frames are as good as gone.
+    pub(crate) fn abandon(&mut self) {
+        self.border = self.idle();
+        self.poisoned = true;
+    }
+
+    /// Whether no entry is under way, on whatever thread.
+    #[inline(always)]
+    pub(crate) fn is_idle(&self) -> bool {
+        self.border.host_sp == 0
+    }
+
+    /// Whether the guest that calls the host now can be suspended in that.
+    pub(crate) fn can_suspend(&self) -> bool {
+        !self.waker.is_null() && self.border.host_sp == self.resumable_sp
+    }
+
     /// Whether there is room for frames that begin at `guest_sp`.
     #[inline(always)]
     fn has_room(&self, guest_sp: usize) -> bool {
         guest_sp >= self.stack.start + ENTRY_ROOM
     }
-}
-
-/// An entry under way. The thread's innermost one is found by the signal handler, which records traps in it.
-pub(crate) struct Activation {
-    /// The context that was entered.
-    pub(crate) context: *mut Context,
-    /// The border as it was before: where the guest called the host, if this entry is nested.
-    pub(crate) outer: Border,
-    /// The entry under way on this thread before, of this or another context.
-    pub(crate) previous: *const Activation,
-    /// How many entries there are on this thread, with this one.
-    depth: u32,
-    /// Code and registers of a trap.
-    pub(crate) fault: Cell<Option<(TrapCode, Registers)>>,
-}
-
-/// What a thread that runs guests has.
-struct Thread {
-    /// The innermost activation.
-    current: Cell<*const Activation>,
-    /// Whether faults of guest code become traps: see [`signal::prepare_thread`].
-    prepared: Cell<bool>,
-}
-
-thread_local! {
-    /// Has no destructor and needs no initialisation, so that the signal handler may read it at any time.
-    static THREAD: Thread = const { Thread { current: Cell::new(ptr::null()), prepared: Cell::new(false) } };
-}
-
-/// The calling thread's.
-#[inline(always)]
-fn thread<'a>() -> &'a Thread {
-    // SAFETY: what has no destructor stays for as long as the thread, which is here; and `Thread` is not `Sync`, so
-    // that no other thread is given the reference.
-    THREAD.with(|thread| unsafe { &*ptr::from_ref(thread) })
-}
-
-/// The innermost activation of this thread, or null.
-pub(crate) fn current() -> *const Activation {
-    thread().current.get()
-}
-
-/// Says whether faults of guest code on this thread become traps.
-pub(crate) fn set_prepared(prepared: bool) {
-    thread().prepared.set(prepared);
 }
 
 /// Calls `entry(base, code, values)` on the guest's stack.
@@ -175,77 +184,89 @@ pub(crate) unsafe fn enter(
     code: *const u8,
     values: *mut u64,
 ) -> Result<(), Box<Abort>> {
-    let thread = thread();
-    let previous = thread.current.get();
-    // SAFETY: an activation of this thread is valid while it is the current one.
-    let depth = unsafe { previous.as_ref() }.map_or(0, |previous| previous.depth);
-    // The border of the outermost entry is known. Reading what was written a moment ago in other pieces is slow.
-    // SAFETY: the caller vouches for the context; the references end before the guest runs.
-    let outer = unsafe { if depth == 0 { (*context).idle() } else { (*context).border } };
-    // SAFETY: as above.
-    if depth == MAX_DEPTH || !unsafe { (*context).has_room(outer.guest_sp) } {
-        // SAFETY: the caller vouches for the context.
-        return Err(unsafe { no_room(context) });
+    // SAFETY: the caller vouches for the context, and references to it end before the guest runs. The assembly's own
+    // demand, room on the stack, is checked. An entry that no call of `enter_suspendable` made cannot be suspended.
+    unsafe {
+        let is_outermost = (*context).is_idle();
+        // The border of the outermost entry is known. Reading what was written a moment ago in other pieces is slow.
+        let outer = if is_outermost { (*context).idle() } else { (*context).border };
+        if !(*context).has_room(outer.guest_sp) {
+            return Err(no_room(context));
+        }
+        let end = activate(context, outer, || {
+            let status = arch::enter(context, entry, base, code, values);
+            (*context).border = if is_outermost { (*context).idle() } else { outer };
+            status
+        });
+        match end {
+            Ok(_) => Ok(()),
+            Err(abort) => {
+                (*context).poisoned |= is_outermost;
+                Err(abort)
+            }
+        }
     }
-    if !thread.prepared.get() {
-        // SAFETY: this function's own promise.
-        return unsafe { prepare_and_enter(context, entry, base, code, values) };
-    }
-    let activation = Activation { context, outer, previous, depth: depth + 1, fault: Cell::new(None) };
-    thread.current.set(&raw const activation);
-    // SAFETY: as above; the assembly's own demand, room on the stack, was checked.
-    let status = unsafe {
-        let status = arch::enter(context, entry, base, code, values);
-        (*activation.context).border =
-            if activation.depth == 1 { (*activation.context).idle() } else { activation.outer };
-        status
-    };
-    thread.current.set(activation.previous);
-    if status == 0 {
-        return Ok(());
-    }
-    // SAFETY: the guest is abandoned but its stack is as it was, and the caller keeps its instances alive.
-    Err(unsafe { why_abandoned(&activation, status) })
 }
 
+/// How a suspendable entry goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// The thunk returned.
+    Returned,
+    /// The guest waits for [`Context::waiting`]. It is still under way: see [`resume`] and [`Context::abandon`].
+    Suspended,
+}
+
+/// As [`enter`], but host functions may suspend the guest, to have `waker` woken when it can go on. Must be the outermost
+/// entry of its context.
+///
 /// # Safety
-/// As [`enter`].
-#[cold]
-unsafe fn prepare_and_enter(
+/// As [`enter`]. What it says of the time until this returns holds until the guest has returned or is abandoned. A
+/// suspended guest whose caller is gone may be left as it is, but not resumed.
+pub(crate) unsafe fn enter_suspendable(
     context: *mut Context,
     entry: *const u8,
     base: *mut u8,
     code: *const u8,
     values: *mut u64,
-) -> Result<(), Box<Abort>> {
-    signal::prepare_thread().map_err(|error| Abort::Host(error.into()))?;
-    // SAFETY: the caller's promise.
-    unsafe { enter(context, entry, base, code, values) }
-}
-
-/// # Safety
-/// The context is valid and its instances are alive.
-#[cold]
-unsafe fn no_room(context: *const Context) -> Box<Abort> {
-    // SAFETY: the caller's promise.
-    let backtrace = unsafe { Backtrace::of_host_call(context) };
-    Box::new(Abort::Trap(Trap::new(TrapCode::StackOverflow, backtrace)))
-}
-
-/// # Safety
-/// The activation ended with `status` just now; its context is valid and its instances are alive.
-#[cold]
-unsafe fn why_abandoned(activation: &Activation, status: u32) -> Box<Abort> {
-    if status == status::TRAPPED
-        && let Some((code, registers)) = activation.fault.take()
-    {
-        // SAFETY: the caller's promise.
-        let backtrace = unsafe { Backtrace::of_fault(activation, &registers) };
-        return Box::new(Abort::Trap(Trap::new(code, backtrace)));
+    waker: &Waker,
+) -> Result<Progress, Box<Abort>> {
+    // SAFETY: as in `enter`.
+    unsafe {
+        debug_assert!((*context).is_idle());
+        if !(*context).has_room((*context).idle().guest_sp) {
+            return Err(no_room(context));
+        }
+        proceed(context, waker, || arch::enter_suspendable(context, entry, base, code, values))
     }
-    // SAFETY: the caller's promise.
-    let pending = unsafe { (*activation.context).pending.take() };
-    Box::new(pending.unwrap_or_else(|| Abort::Host("a host call abandoned the guest without a reason".into())))
+}
+
+/// Lets a suspended guest go on, on whatever thread: its host call returns.
+///
+/// # Safety
+/// As [`enter_suspendable`], which was called with this context, and the last call of either left the guest suspended.
+/// The results are in the cells of the host call.
+pub(crate) unsafe fn resume(context: *mut Context, waker: &Waker) -> Result<Progress, Box<Abort>> {
+    // SAFETY: as the caller says, the border and the saved registers are those of the suspended guest.
+    unsafe { proceed(context, waker, || arch::resume(context)) }
+}
+
+/// # Safety
+/// As [`enter_suspendable`]; `run` runs the guest of the context's only entry.
+unsafe fn proceed(context: *mut Context, waker: &Waker, run: impl FnOnce() -> u32) -> Result<Progress, Box<Abort>> {
+    // SAFETY: the caller vouches for the context. An outermost entry has nothing around it.
+    unsafe {
+        let outer = (*context).idle();
+        (*context).waker = waker;
+        let end = activate(context, outer, run);
+        (*context).waker = ptr::null();
+        match end {
+            Ok(status::SUSPENDED) => return Ok(Progress::Suspended),
+            Ok(_) => (*context).border = outer,
+            Err(_) => (*context).abandon(),
+        }
+        end.map(|_| Progress::Returned)
+    }
 }
 
 #[cfg(all(test, target_arch = "x86_64"))]

@@ -17,16 +17,17 @@ use precast_abi::types::FuncType;
 
 use crate::HostError;
 use crate::call::CallError;
-use crate::context::Abort;
+use crate::context::{Abort, host_status};
 use crate::externs::{Extern, Memory};
 use crate::record::{self, InstanceRecord};
 use crate::store::{AsStore, InstanceId, StoreInner, sealed::Sealed};
 use crate::typed::border::{At, Values};
 use crate::typed::{WasmResults, WasmTy, for_each_tuple};
-use crate::val::Val;
+
+mod dynamic;
 
 /// What a cell's `HOST_CALL` is.
-type HostCall = unsafe extern "C" fn(words: *mut u8, cell: *mut u8, values: *mut u64) -> u32;
+pub(crate) type HostCall = unsafe extern "C" fn(words: *mut u8, cell: *mut u8, values: *mut u64) -> u32;
 
 /// A host function.
 #[derive(Clone)]
@@ -38,12 +39,9 @@ pub(crate) struct HostFunc {
 }
 
 impl HostFunc {
-    /// A function whose closure takes and gives values of type `ty`.
-    pub(crate) fn dynamic<T, F>(ty: FuncType, f: F) -> Self
-    where
-        F: Fn(&mut Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), HostError> + Send + Sync + 'static,
-    {
-        HostFunc::new::<T, _>(ty.clone(), Dynamic { ty, f })
+    /// A function whose border is `call`, which finds `data` in its cell.
+    pub(crate) fn with_border<C: Send + Sync + 'static>(ty: FuncType, call: HostCall, data: Arc<C>) -> Self {
+        HostFunc { ty, call, data }
     }
 
     fn new<T, C: Closure<T>>(ty: FuncType, closure: C) -> Self {
@@ -100,12 +98,12 @@ unsafe extern "C" fn border<T, C: Closure<T>>(words: *mut u8, cell: *mut u8, val
     };
     // SAFETY: the record, its store and the context are alive, and nothing borrows them now.
     unsafe { (*(*record).store).context.pending = Some(abort) };
-    1
+    host_status::ABANDON
 }
 
 /// A trap of a nested call that the closure passed on stays a trap, with its backtrace.
 #[cold]
-fn abort_with(error: HostError) -> Abort {
+pub(crate) fn abort_with(error: HostError) -> Abort {
     match error.downcast::<CallError>().map(|error| *error) {
         Ok(CallError::Trap(trap)) => Abort::Trap(trap),
         Ok(CallError::Host(error)) => Abort::Host(error),
@@ -118,42 +116,6 @@ fn abort_with(error: HostError) -> Abort {
 struct Typed<F, P, R> {
     f: F,
     types: PhantomData<fn(P) -> R>,
-}
-
-/// A closure for [`Val`]s.
-struct Dynamic<F> {
-    ty: FuncType,
-    f: F,
-}
-
-impl<T, F> Closure<T> for Dynamic<F>
-where
-    F: Fn(&mut Caller<'_, T>, &[Val], &mut [Val]) -> Result<(), HostError> + Send + Sync + 'static,
-{
-    unsafe fn call(&self, caller: &mut Caller<'_, T>, values: *mut u64) -> Result<(), HostError> {
-        let record = caller.record.as_ptr();
-        let mut at = 0;
-        let params = self.ty.params.iter().map(|ty| {
-            // SAFETY: the caller says that the cells are there; the record of a running instance is alive.
-            let value = unsafe { Val::load(*ty, values.add(at), record) };
-            at += ty.cells();
-            value
-        });
-        let params = params.collect::<Vec<_>>();
-        let mut results = self.ty.results.iter().map(|ty| Val::zero(*ty)).collect::<Vec<_>>();
-        (self.f)(caller, &params, &mut results)?;
-        let mut at = 0;
-        for (result, ty) in results.iter().zip(&self.ty.results) {
-            if result.ty() != *ty {
-                let (found, wanted) = (result.ty().name(), ty.name());
-                return Err(format!("the host function gave {found} for a result of type {wanted}").into());
-            }
-            // SAFETY: as above.
-            unsafe { result.store(values.add(at), record)? };
-            at += ty.cells();
-        }
-        Ok(())
-    }
 }
 
 /// A closure that can be a host function: `Fn(&mut Caller<'_, T>, A, B, …) -> R` with up to 16 values, where `R` is
@@ -250,7 +212,21 @@ pub struct Caller<'a, T> {
     data: PhantomData<&'a mut T>,
 }
 
+// SAFETY: a caller is the store's exclusive borrow for a while, with `&mut T` in it; and the guest that called may be
+// called back from another thread: entries count on their context, not on a thread.
+unsafe impl<T: Send> Send for Caller<'_, T> {}
+
 impl<T> Caller<'_, T> {
+    /// What a host function sees of `record`'s instance.
+    ///
+    /// # Safety
+    /// The record is of a live store, whose data is a `T`, and which is not otherwise used while the caller is.
+    #[inline]
+    pub(crate) unsafe fn of(record: *mut InstanceRecord) -> Self {
+        // SAFETY: a record's address is not null.
+        Caller { record: unsafe { NonNull::new_unchecked(record) }, data: PhantomData }
+    }
+
     /// The host's data.
     pub fn data(&self) -> &T {
         // SAFETY: the store is alive and its data a `T`; the borrow of the caller keeps others from changing it.

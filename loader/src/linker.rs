@@ -5,7 +5,9 @@
 //! their kind here, and for their type when an instance is made, since a handle tells its type only with its store.
 
 use std::collections::HashMap;
+use std::future::Future;
 use std::marker::PhantomData;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use precast_abi::meta::ExternKind;
@@ -50,6 +52,12 @@ pub enum BindError {
         /// What the module imports.
         wanted: String,
     },
+    /// The artifact is a component, and the linker one for modules.
+    #[error("the artifact is a component: precast_loader::component::Linker binds it")]
+    Component,
+    /// The artifact is a module, and the linker one for components.
+    #[error("the artifact is a core module and no component: precast_loader::Linker binds it")]
+    NotComponent,
     /// The artifact's tables do not make sense.
     #[error(transparent)]
     Malformed(#[from] Malformed),
@@ -121,6 +129,27 @@ impl<T> Linker<T> {
         self.insert(module, name, Item::Host(HostFunc::dynamic(ty, f)))
     }
 
+    /// Defines an asynchronous host function: while its future is not ready, a guest that was called with `call_async`
+    /// is suspended, and its thread goes on. Where the guest was called with `call`, the future has to be ready when it
+    /// is polled first.
+    ///
+    /// The future may borrow the caller, and is dropped before the guest goes on or is abandoned.
+    pub fn func_async(
+        &mut self,
+        module: &str,
+        name: &str,
+        ty: FuncType,
+        f: impl for<'a> Fn(
+            &'a mut Caller<'_, T>,
+            &[Val],
+        ) -> Pin<Box<dyn Future<Output = Result<Vec<Val>, HostError>> + Send + 'a>>
+        + Send
+        + Sync
+        + 'static,
+    ) -> &mut Self {
+        self.insert(module, name, Item::Host(HostFunc::dynamic_async(ty, f)))
+    }
+
     /// Defines something of a live instance. What is bound to it can be instantiated in that instance's store only.
     pub fn define(&mut self, module: &str, name: &str, item: Extern) -> &mut Self {
         self.insert(module, name, Item::Linked(item))
@@ -148,6 +177,9 @@ impl<T> Linker<T> {
     /// # Errors
     /// The first import that has none, or one of another kind or type; or the artifact is damaged.
     pub fn bind(&self, artifact: &Artifact) -> Result<Bound<T>, BindError> {
+        if artifact.is_component() {
+            return Err(BindError::Component);
+        }
         let inner = artifact.inner();
         let meta = inner.meta();
         let plan = Plan::new(meta)?;
@@ -262,14 +294,50 @@ impl<T> Bound<T> {
     /// # Panics
     /// With the panic of a host function that the initialiser called.
     pub fn instantiate_in(&self, store: &mut Store<T>) -> Result<InstanceId, InstantiateError> {
-        if let Some(exceeded) = self.exceeded {
-            return Err(exceeded.into());
-        }
+        self.check_limits()?;
         let inner = store.inner().as_ptr();
         // SAFETY: the borrow of the store is exclusive, and its data is the `T` of the linker's host functions.
         unsafe {
             let index = record::instantiate(inner, &self.bindings, self.limits)?;
             Ok(InstanceId { store: (*inner).id, index })
         }
+    }
+
+    /// As [`Self::instantiate`]; host functions that the initialiser calls may wait.
+    ///
+    /// # Errors
+    /// As [`Self::instantiate`].
+    ///
+    /// # Panics
+    /// As [`Self::instantiate`].
+    pub async fn instantiate_async(&self, data: T) -> Result<Instance<T>, InstantiateError> {
+        let mut store = Store::new(data);
+        let id = self.instantiate_in_async(&mut store).await?;
+        Ok(Instance::new(store, id))
+    }
+
+    /// As [`Self::instantiate_in`]; host functions that the initialiser calls may wait.
+    ///
+    /// # Errors
+    /// As [`Self::instantiate_in`].
+    ///
+    /// # Panics
+    /// As [`Self::instantiate_in`].
+    pub async fn instantiate_in_async(&self, store: &mut Store<T>) -> Result<InstanceId, InstantiateError> {
+        self.check_limits()?;
+        // SAFETY: as above; the borrow outlives the call of the initialiser.
+        let (id, initialise) = unsafe {
+            let inner = store.inner().as_ptr();
+            let (index, initialise) = record::instantiate_async(inner, &self.bindings, self.limits)?;
+            (InstanceId { store: (*inner).id, index }, initialise)
+        };
+        if let Some(initialise) = initialise {
+            initialise.await?;
+        }
+        Ok(id)
+    }
+
+    fn check_limits(&self) -> Result<(), LimitError> {
+        self.exceeded.map_or(Ok(()), Err)
     }
 }

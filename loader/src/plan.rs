@@ -4,8 +4,12 @@
 //! What goes out: rows whose offsets lie in the slot and whose indices lie in their tables. Segments, functions and
 //! types are many and seldom asked for; they are decoded, and checked, at each use.
 
+use std::ops::Range;
+
 use precast_abi::host;
-use precast_abi::meta::{ExternKind, GlobalRow, ImportRow, MemoryModel, MemoryRow, Meta, NO_MAXIMUM, NONE, TableRow};
+use precast_abi::meta::{
+    ExternKind, GlobalRow, GroupRow, ImportRow, MemoryModel, MemoryRow, Meta, NO_MAXIMUM, NONE, TableRow,
+};
 use precast_abi::slot::{GUARDED_RESERVATION, SlotLayout};
 use precast_abi::types::ValType;
 
@@ -88,12 +92,67 @@ pub(crate) struct Plan {
     pub(crate) exported_memory: Option<u32>,
     /// Bytes of host words, import cells included.
     pub(crate) words_len: usize,
+    pub(crate) blocks: Blocks,
+}
+
+/// Where tables, sizes and globals are: one block for each group of core instances, below its base. As ranges of offsets
+/// from the first group's base, which is the one that the loader has.
+#[derive(Debug)]
+pub(crate) struct Blocks(Box<[Range<i64>]>);
+
+impl Blocks {
+    /// Checks that the groups are in order and apart.
+    pub(crate) fn new(meta: &Meta<'_>) -> Result<Blocks, Malformed> {
+        let bad = Malformed("a group is out of range");
+        let layout = &meta.header.layout;
+        let base = i64::try_from(layout.base_offset).map_err(|_| bad)?;
+        let mut ranges = Vec::with_capacity(meta.groups.len().max(1));
+        let mut end = layout.stack_start;
+        for (number, group) in groups(meta).enumerate() {
+            let first = (group.block_start, group.base_offset) == (layout.block_start, layout.base_offset);
+            let in_order = end <= group.block_start && group.block_start <= group.base_offset;
+            let in_pages = group.block_start.is_multiple_of(8) && group.base_offset.is_multiple_of(8);
+            if !in_order || !in_pages || group.base_offset > layout.slot_size || (number == 0 && !first) {
+                return Err(bad);
+            }
+            let offset = |place: u64| i64::try_from(place).map(|place| place - base).map_err(|_| bad);
+            ranges.push(offset(group.block_start)?..offset(group.base_offset)?);
+            end = group.base_offset;
+        }
+        Ok(Blocks(ranges.into()))
+    }
+
+    /// Whether `len` bytes at `offset` from the base are aligned words of a block.
+    pub(crate) fn contain(&self, offset: i64, len: u64) -> bool {
+        self.contain_aligned(offset, len, 8)
+    }
+
+    /// The same for an alignment of `align` bytes.
+    pub(crate) fn contain_aligned(&self, offset: i64, len: u64, align: i64) -> bool {
+        // A table of no elements may begin where the block ends.
+        let end = i64::try_from(len).ok().and_then(|len| offset.checked_add(len));
+        offset % align == 0
+            && end.is_some_and(|end| self.0.iter().any(|block| block.start <= offset && end <= block.end))
+    }
+
+    /// Whether all blocks lie outside `range`, in offsets from the base.
+    fn outside(&self, range: &Range<i64>) -> bool {
+        self.0.iter().all(|block| block.end <= range.start || range.end <= block.start)
+    }
+}
+
+/// The groups: a single one if the artifact has no rows.
+pub(crate) fn groups<'a>(meta: &'a Meta<'_>) -> impl Iterator<Item = GroupRow> + 'a {
+    let layout = meta.header.layout;
+    let only = GroupRow { block_start: layout.block_start, base_offset: layout.base_offset };
+    let only = meta.groups.is_empty().then_some(only);
+    meta.groups.iter().chain(only)
 }
 
 impl Plan {
     /// Decodes and checks.
     pub(crate) fn new(meta: &Meta<'_>) -> Result<Plan, Malformed> {
-        let check = Check { layout: meta.header.layout, meta };
+        let check = Check { layout: meta.header.layout, blocks: Blocks::new(meta)?, meta };
         if meta.header.init != NONE && u64::from(meta.header.init) >= meta.header.text_len {
             return Err(Malformed("the initialiser is out of range"));
         }
@@ -112,6 +171,7 @@ impl Plan {
                 .filter(|row| row.kind == ExternKind::Memory as u32 && (row.index as usize) < meta.memories.len())
                 .map(|row| row.index),
             imports,
+            blocks: check.blocks,
         })
     }
 }
@@ -129,6 +189,7 @@ fn cell_size(kind: ExternKind) -> usize {
 
 struct Check<'a> {
     layout: SlotLayout,
+    blocks: Blocks,
     meta: &'a Meta<'a>,
 }
 
@@ -179,6 +240,9 @@ impl Check<'_> {
             && row.slot_offset.is_multiple_of(8)
             && end <= slot_size
             && (!guarded || row.reservation >= GUARDED_RESERVATION)
+            && self
+                .blocks
+                .outside(&(row.slot_offset.wrapping_sub(base_offset) as i64..end.wrapping_sub(base_offset) as i64))
             && self.in_block(row.size_word, 8);
         if row.page_size_log2 >= 32 || (import.is_none() && !fits) {
             return Err(bad);
@@ -229,21 +293,8 @@ impl Check<'_> {
     }
 
     fn in_block(&self, offset: i64, len: u64) -> bool {
-        in_block(&self.layout, offset, len)
+        self.blocks.contain(offset, len)
     }
-}
-
-/// Whether `len` bytes at `offset` from the base are aligned words of the block of tables, sizes and globals.
-pub(crate) fn in_block(layout: &SlotLayout, offset: i64, len: u64) -> bool {
-    in_block_aligned(layout, offset, len, 8)
-}
-
-/// The same for an alignment of `align` bytes.
-pub(crate) fn in_block_aligned(layout: &SlotLayout, offset: i64, len: u64, align: i64) -> bool {
-    let block = layout.base_offset.saturating_sub(layout.block_start);
-    let below = offset.unsigned_abs();
-    // A table of no elements may begin where the block ends.
-    offset % align == 0 && offset <= 0 && below <= block && len <= below
 }
 
 /// Whether a memory or table that has `actual` elements and may have `actual_max` can be what an import asks for

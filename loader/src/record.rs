@@ -27,6 +27,7 @@ use crate::references::FuncId;
 use crate::slot::Slot;
 use crate::state::{GlobalState, ItemId, MemoryState, TableState};
 use crate::store::StoreInner;
+use crate::suspend::{self, Call};
 
 /// An instance as the store has it.
 pub(crate) struct InstanceRecord {
@@ -64,6 +65,42 @@ pub(crate) unsafe fn instantiate(
     bindings: &Arc<Bindings>,
     limits: Limits,
 ) -> Result<u32, InstantiateError> {
+    // SAFETY: as the caller says; the initialiser is its own entry thunk, and has no values.
+    unsafe {
+        let record = make(store, bindings, limits)?;
+        if let Some(init) = (*record).init() {
+            call::enter(record, init, init, ptr::null_mut()).map_err(CallError::from)?;
+        }
+        Ok((*record).index)
+    }
+}
+
+/// As [`instantiate`], but the initialiser, if there is one, remains to be called.
+///
+/// # Safety
+/// As [`instantiate`], and for as long as the call of the initialiser exists and is not forgotten.
+pub(crate) unsafe fn instantiate_async(
+    store: *mut StoreInner,
+    bindings: &Arc<Bindings>,
+    limits: Limits,
+) -> Result<(u32, Option<Call>), InstantiateError> {
+    // SAFETY: as above.
+    unsafe {
+        let record = make(store, bindings, limits)?;
+        let init = (*record).init();
+        Ok(((*record).index, init.map(|init| suspend::call_async(record, init, init, ptr::null_mut()))))
+    }
+}
+
+/// Makes an instance in `store` that is not initialised.
+///
+/// # Safety
+/// As [`instantiate`].
+unsafe fn make(
+    store: *mut StoreInner,
+    bindings: &Arc<Bindings>,
+    limits: Limits,
+) -> Result<*mut InstanceRecord, InstantiateError> {
     let artifact = bindings.artifact.inner();
     for (row, item) in &bindings.linked {
         // SAFETY: the store is alive.
@@ -89,11 +126,7 @@ pub(crate) unsafe fn instantiate(
         };
         let record = StoreInner::push(store, record);
         write_words(words, record);
-        match artifact.meta().header.init {
-            NONE => {}
-            init => call::enter(record, init, init, ptr::null_mut()).map_err(CallError::from)?,
-        }
-        Ok(index)
+        Ok(record)
     }
 }
 
@@ -175,6 +208,11 @@ impl InstanceRecord {
     #[inline]
     pub(crate) fn code(&self, text: u32) -> *const u8 {
         self.text.wrapping_add(text as usize)
+    }
+
+    /// Text offset of the initialiser, if there is one.
+    fn init(&self) -> Option<u32> {
+        Some(self.artifact().meta().header.init).filter(|init| *init != NONE)
     }
 
     /// The hash of the type in row `ty`.

@@ -96,7 +96,7 @@ fn install() -> io::Result<()> {
         let present = signals::disposition(signal)?;
         previous.get_or_init(|| present);
         // SAFETY: the handler keeps to the bans above and passes on what is not ours.
-        unsafe { signals::install(signal, handle)? };
+        unsafe { signals::install(signal, handle, signals::Restart::No)? };
     }
     Ok(())
 }

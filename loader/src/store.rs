@@ -18,6 +18,7 @@ use std::mem::MaybeUninit;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::component;
 use crate::context::Context;
 use crate::externs::Extern;
 use crate::record::InstanceRecord;
@@ -54,6 +55,8 @@ pub struct StoreInner {
     /// Bases of the others with their indices, sorted.
     by_base: Vec<(usize, u32)>,
     pub(crate) references: References,
+    /// What belongs to component-level calls.
+    pub(crate) component: component::State,
 }
 
 impl StoreInner {
@@ -72,6 +75,19 @@ impl StoreInner {
             let Some(other) = index.checked_sub(1) else { return Some((&raw mut (*store).root).cast()) };
             let others = &(*store).others;
             others.get(other as usize).map(|record| record.as_ptr())
+        }
+    }
+
+    /// Instance 0, which there has to be.
+    ///
+    /// # Safety
+    /// `store` is alive and has an instance.
+    #[inline]
+    pub(crate) unsafe fn first(store: *mut StoreInner) -> *mut InstanceRecord {
+        // SAFETY: as the caller says; no reference to the record is made.
+        unsafe {
+            debug_assert!((*store).len > 0);
+            (&raw mut (*store).root).cast()
         }
     }
 
@@ -165,14 +181,16 @@ unsafe impl<T: Send> Send for Store<T> {}
 impl<T> Store<T> {
     /// A store without instances.
     pub fn new(data: T) -> Self {
+        let id = StoreId::next();
         let inner = StoreInner {
-            id: StoreId::next(),
+            id,
             context: Context::new(),
             len: 0,
             root: MaybeUninit::uninit(),
             others: Vec::new(),
             by_base: Vec::new(),
             references: References::default(),
+            component: component::State::new(id),
         };
         let parts = NonNull::from(Box::leak(Box::new(Parts { inner, data })));
         let store = Store { parts, owns: PhantomData };

@@ -4,7 +4,9 @@
 //! position independent as compiled code is. Tests change the parts before [`TestArtifact::bytes`] puts them together.
 
 use std::arch::global_asm;
+use std::cell::Cell;
 use std::ops::Range;
+use std::task::Waker;
 
 use precast_abi::bytes::{Field, Span};
 use precast_abi::host::{FuncImport, HostWords};
@@ -20,7 +22,7 @@ use precast_abi::{ABI_VERSION, MAGIC, PT_PRECAST_META};
 use precast_targets::Arch;
 
 use crate::artifact::Artifact;
-use crate::context::{Abort, Context, enter};
+use crate::context::{Abort, Context, Progress, enter, enter_suspendable};
 use crate::slot::Slot;
 
 pub(crate) const PAGE: u64 = 4096;
@@ -97,14 +99,32 @@ text! {
         "mov rax, [rsp]", "leave", "ret"],
         base = const BASE, builtins = const HostWords::BUILTINS, cell = const CELL;
     // Calls builtin 0 with five values and returns the sum of the pair.
+    // As `call_host`, and adds what it kept in all callee-saved registers: the argument plus 1 to 5.
+    keep: ["push rbp", "mov rbp, rsp", "push rbx", "push r12", "push r13", "push r14", "push r15", "sub rsp, 24",
+        "mov [rsp], rsi", "lea rbx, [rsi + 1]", "lea r12, [rsi + 2]", "lea r13, [rsi + 3]", "lea r14, [rsi + 4]",
+        "lea r15, [rsi + 5]", "mov rdx, rsp", "sub rdi, {base}", "mov rax, [rdi + {builtins}]", "lea rsi, [rdi + {cell}]",
+        "call [rax - 8]", "mov rax, [rsp]", "add rax, rbx", "add rax, r12", "add rax, r13", "add rax, r14",
+        "add rax, r15", "add rsp, 24", "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp", "ret"],
+        base = const BASE, builtins = const HostWords::BUILTINS, cell = const CELL;
     call_builtin: ["push rbp", "mov rbp, rsp", "mov rdx, 2", "mov rcx, 3", "mov r8, 4", "mov r9, 5",
         "sub rdi, {base}", "mov rax, [rdi + {builtins}]", "call [rax]", "add rax, rdx", "pop rbp", "ret"],
         base = const BASE, builtins = const HostWords::BUILTINS;
 }
 
 /// Functions in the order of the text.
-const FUNCTIONS: [&str; 10] =
-    ["entry", "increment", "countdown", "load", "touch", "divide", "recurse", "stray", "call_host", "call_builtin"];
+const FUNCTIONS: [&str; 11] = [
+    "entry",
+    "increment",
+    "countdown",
+    "load",
+    "touch",
+    "divide",
+    "recurse",
+    "stray",
+    "call_host",
+    "keep",
+    "call_builtin",
+];
 
 /// Text offsets are counted by hand; calls are followed by instructions of known length.
 fn sites_of(name: &str) -> Vec<Site> {
@@ -116,6 +136,7 @@ fn sites_of(name: &str) -> Vec<Site> {
         "divide" => vec![site(9, TrapCode::IntegerDivisionByZero as u8, 0x50)],
         "recurse" => vec![site(len - 2, CALL, 0x60)],
         "call_host" => vec![site(len - 6, CALL, 0x70)],
+        "keep" => vec![site(len - 46, CALL, 0x78)],
         _ => vec![],
     }
 }
@@ -313,6 +334,17 @@ impl Guest {
         self.set_word(CELL as usize + FuncImport::HOST_CALL as usize, host as *const () as usize);
     }
 
+    /// Enters `name`, to be suspended perhaps; the value has to stay until it is not.
+    pub(crate) fn start(&mut self, name: &str, value: &Cell<u64>) -> Result<Progress, Abort> {
+        let (artifact, base) = (self.artifact.clone(), self.slot.base());
+        let (entry, code) = addresses(&artifact, name);
+        // SAFETY: the guest is live, and nothing else uses its context.
+        unsafe {
+            enter_suspendable(&raw mut *self.context, entry, base, code, value.as_ptr(), Waker::noop())
+                .map_err(|abort| *abort)
+        }
+    }
+
     pub(crate) fn call(&mut self, name: &str, argument: u64) -> Result<u64, Abort> {
         let (artifact, base) = (self.artifact.clone(), self.slot.base());
         // SAFETY: the guest is live, and nothing else uses its context.
@@ -329,14 +361,17 @@ pub(crate) unsafe fn call(
     name: &str,
     argument: u64,
 ) -> Result<u64, Abort> {
+    let (entry, code) = addresses(artifact, name);
+    let mut values = [argument];
+    // SAFETY: the caller's promise.
+    unsafe { enter(context, entry, base, code, values.as_mut_ptr()).map_err(|abort| *abort)? };
+    Ok(values[0])
+}
+
+/// Of the entry thunk and the function called `name`.
+fn addresses(artifact: &Artifact, name: &str) -> (*const u8, *const u8) {
     let inner = artifact.inner();
     let row = inner.meta().functions.iter().find(|row| inner.meta().str(row.name) == Some(name)).unwrap();
     let entry = inner.text().wrapping_add(inner.func_type(1).unwrap().0.entry as usize);
-    let mut values = [argument];
-    // SAFETY: the caller's promise.
-    unsafe {
-        enter(context, entry, base, inner.text().wrapping_add(row.start as usize), values.as_mut_ptr())
-            .map_err(|abort| *abort)?
-    };
-    Ok(values[0])
+    (entry, inner.text().wrapping_add(row.start as usize))
 }

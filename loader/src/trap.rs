@@ -2,6 +2,7 @@
 //!
 //! What comes in: a code and a [`Backtrace`]. What goes out: [`Trap`], which explains the backtrace when it is asked.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::OnceLock;
 
@@ -19,6 +20,8 @@ pub struct Trap {
 #[derive(Clone)]
 struct Inner {
     code: TrapCode,
+    /// See [`TrapCode`].
+    detail: Option<u32>,
     backtrace: Backtrace,
     /// The backtrace explained, once somebody has asked.
     frames: OnceLock<Vec<Frame>>,
@@ -37,12 +40,29 @@ pub struct Frame {
 
 impl Trap {
     pub(crate) fn new(code: TrapCode, backtrace: Backtrace) -> Self {
-        Trap { inner: Box::new(Inner { code, backtrace, frames: OnceLock::new() }) }
+        Trap { inner: Box::new(Inner { code, detail: None, backtrace, frames: OnceLock::new() }) }
+    }
+
+    /// The same with a number for its message.
+    pub(crate) fn with_detail(mut self, detail: Option<u32>) -> Self {
+        self.inner.detail = detail;
+        self
     }
 
     /// Why the guest stopped.
     pub fn code(&self) -> TrapCode {
         self.inner.code
+    }
+
+    /// Whether it is about a handle, whose number compiled code left in `HostWords::DETAIL`, and which is not known.
+    pub(crate) fn wants_detail(&self) -> bool {
+        matches!(self.code(), TrapCode::UnknownHandle | TrapCode::WrongHandleType | TrapCode::NotOwned)
+            && self.inner.detail.is_none()
+    }
+
+    /// The specification's message, with the handle that the trap is about.
+    pub fn message(&self) -> Cow<'static, str> {
+        message(self.code(), self.inner.detail)
     }
 
     /// Where the guest stopped: the functions that were running, innermost first, at most 64 of them.
@@ -51,6 +71,19 @@ impl Trap {
     /// happened in.
     pub fn frames(&self) -> &[Frame] {
         self.inner.frames.get_or_init(|| self.inner.backtrace.frames())
+    }
+}
+
+/// The message of a code with its detail.
+pub(crate) fn message(code: TrapCode, detail: Option<u32>) -> Cow<'static, str> {
+    match (code, detail) {
+        (TrapCode::UnknownHandle, Some(handle)) => format!("unknown handle index {handle}").into(),
+        (TrapCode::WrongHandleType, Some(handle)) => {
+            let message = code.message();
+            format!("handle index {handle}{}", message.strip_prefix("handle").unwrap_or(message)).into()
+        }
+        (TrapCode::NotOwned, Some(handle)) => format!("{}: handle index {handle}", code.message()).into(),
+        _ => code.message().into(),
     }
 }
 
@@ -69,7 +102,7 @@ impl fmt::Debug for Trap {
 
 impl fmt::Display for Trap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "wasm trap: {}", self.code().message())?;
+        write!(f, "wasm trap: {}", self.message())?;
         for (number, frame) in self.frames().iter().enumerate() {
             write!(f, "\n{number:5}: {frame}")?;
         }

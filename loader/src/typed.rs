@@ -16,6 +16,7 @@ use crate::externs::Func;
 use crate::record::InstanceRecord;
 use crate::references::{self, ForeignStore};
 use crate::store::{AsStore, StoreInner};
+use crate::suspend;
 use crate::val::ExternRef;
 
 /// A Rust type that is a WebAssembly value: `i32`, `u32`, `i64`, `u64`, `f32`, `f64`, `u128` (v128),
@@ -50,7 +51,7 @@ pub(crate) mod border {
         /// Their types.
         const TYPES: &'static [ValType];
         /// Room for them.
-        type Cells;
+        type Cells: Send;
 
         /// Reads values of instance `at`.
         ///
@@ -295,6 +296,37 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
             params.store(cells, At(record)).map_err(|foreign| foreign.0)?;
             call::enter(record, self.entry, self.func.id.text, cells)?;
             Ok(R::load(cells, At(record)))
+        }
+    }
+
+    /// Calls the function, from where its thread may go on meanwhile: while an async host function waits, so does the
+    /// future, and the guest is suspended. Dropping the future then abandons the guest in the middle of what it does.
+    ///
+    /// In a host function, for a guest that it was called by, this is [`Self::call`].
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    ///
+    /// # Panics
+    /// As [`Self::call`].
+    pub async fn call_async(&self, store: &mut impl AsStore, params: P) -> Result<R, CallError> {
+        let mut room = MaybeUninit::<Cells<P, R>>::uninit();
+        // SAFETY: as in `call`; the future that this is keeps store and room where they are until the call is dropped.
+        let call = unsafe {
+            let store = store.inner().as_ptr();
+            if self.func.store != (*store).id {
+                return Err(ForeignStore.into());
+            }
+            let record = StoreInner::record(store, self.func.id.instance).ok_or(ForeignStore)?;
+            let cells = room.as_mut_ptr().cast::<u64>();
+            params.store(cells, At(record)).map_err(|foreign| foreign.0)?;
+            suspend::call_async(record, self.entry, self.func.id.text, cells)
+        };
+        call.await?;
+        // SAFETY: as above; the results are in the cells now.
+        unsafe {
+            let record = StoreInner::record(store.inner().as_ptr(), self.func.id.instance).ok_or(ForeignStore)?;
+            Ok(R::load(room.as_ptr().cast(), At(record)))
         }
     }
 

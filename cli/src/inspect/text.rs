@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
+use super::component::{Component, ComponentFunc};
 use super::report::{Export, Function, Import, Memory, Region, Report, Table, limits};
 use crate::inspect::elf::Part;
 use crate::output::printable;
@@ -15,14 +16,62 @@ impl Display for Report {
         let functions = format!("Functions: {}, and {} thunks; the biggest", self.functions, self.thunks);
 
         identity(f, self)?;
-        section(f, "Imports", self.imports.iter().map(import).collect())?;
-        section(f, "Exports", self.exports.iter().map(export).collect())?;
+        match &self.component {
+            Some(of) => component(f, of)?,
+            None => {
+                section(f, "Imports", self.imports.iter().map(import).collect())?;
+                section(f, "Exports", self.exports.iter().map(export).collect())?;
+            }
+        }
         section(f, "Memories", self.memories.iter().enumerate().map(memory).collect())?;
         section(f, "Tables", self.tables.iter().enumerate().map(table).collect())?;
         section(f, &slot, self.slot.iter().map(region).collect())?;
         section(f, &file, self.parts.iter().map(part).collect())?;
         section(f, &functions, self.biggest.iter().map(function).collect())
     }
+}
+
+/// The WIT says what functions there are, and their types; so only where there is none they are listed.
+fn component(f: &mut Formatter<'_>, component: &Component) -> fmt::Result {
+    let Component { wit, imports, exports, instances, groups, .. } = component;
+    let plural = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    let groups = plural(*groups, "memory group");
+    writeln!(f, "\nComponent: {}, {groups}", plural(*instances, "component instance"))?;
+    match wit {
+        Some(wit) => {
+            section(f, "Imports", interfaces(imports))?;
+            section(f, "Exports", interfaces(exports))?;
+            writeln!(f, "\nWIT")?;
+            wit.lines().try_for_each(|line| writeln!(f, "{}", format!("  {}", printable(line)).trim_end()))
+        }
+        None => {
+            section(f, "Imports", imports.iter().map(component_func).collect())?;
+            section(f, "Exports", exports.iter().map(component_func).collect())
+        }
+    }
+}
+
+fn component_func(func: &ComponentFunc) -> Vec<String> {
+    let dot = if func.interface.is_empty() { "" } else { "#" };
+    vec![format!("{}{dot}{}", func.interface, func.name), func.ty.clone()]
+}
+
+/// Interfaces, each with the number of its functions; and the functions of none.
+fn interfaces(funcs: &[ComponentFunc]) -> Vec<Vec<String>> {
+    let mut rows: Vec<(&str, String, usize)> = Vec::new();
+    for func in funcs {
+        match rows.iter_mut().find(|row| !func.interface.is_empty() && row.0 == func.interface) {
+            Some(row) => row.2 += 1,
+            None if func.interface.is_empty() => rows.push((&func.name, func.ty.clone(), 0)),
+            None => rows.push((&func.interface, String::new(), 1)),
+        }
+    }
+    let row = |(name, ty, count): (&str, String, usize)| match count {
+        0 => vec![name.to_owned(), ty],
+        1 => vec![name.to_owned(), "1 function".into()],
+        count => vec![name.to_owned(), format!("{count} functions")],
+    };
+    rows.into_iter().map(row).collect()
 }
 
 fn import(import: &Import) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! Compiles the modules of a script: each becomes an artifact file, or the reason why there is none.
+//! Compiles the modules and components of a script: each becomes an artifact file, or the reason why there is none.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe};
@@ -7,6 +7,7 @@ use std::sync::Mutex;
 
 use precast_compiler::{Error as CompileError, Options};
 
+use super::component::{self, Modules, Shape};
 use super::header::Header;
 use super::script::Module;
 use crate::error::Error;
@@ -20,6 +21,8 @@ pub(super) enum Compiled {
     Invalid(String),
     /// It is a valid module, but beyond what is supported.
     Unsupported(String),
+    /// It is a valid component, but what it imports has to be known before it can be compiled.
+    Open(String),
     /// The compiler failed where it should not.
     Crash(String),
 }
@@ -34,15 +37,25 @@ impl Compiled {
             Compiled::Artifact(path) => Ok(path),
             Compiled::Invalid(message) => Err(format!("invalid: {message}")),
             Compiled::Unsupported(message) => Err(format!("unsupported: {message}")),
+            Compiled::Open(message) => Err(message.clone()),
             Compiled::Crash(message) => Err(format!("the compiler crashed: {message}")),
         }
     }
+}
+
+/// What became of everything in a script, in its order.
+#[derive(Debug, Default)]
+pub(super) struct Built {
+    pub(super) modules: Vec<Compiled>,
+    /// The shapes of components that are valid.
+    pub(super) shapes: Vec<Option<Shape>>,
 }
 
 /// Compiles modules into a folder.
 pub(super) struct Compiler<'a> {
     folder: &'a Path,
     header: Header,
+    modules: Modules,
     count: usize,
 }
 
@@ -50,18 +63,39 @@ impl<'a> Compiler<'a> {
     /// A compiler for a script with that header, which writes to `folder`.
     pub(super) fn new(folder: &'a Path, header: Header) -> Self {
         panic::set_hook(Box::new(remember_panic));
-        Compiler { folder, header, count: 0 }
+        Compiler { folder, header, modules: Modules::new(), count: 0 }
     }
 
     /// Compiles a module of the script.
     ///
     /// # Errors
     /// If the artifact cannot be written.
-    pub(super) fn module(&mut self, module: &Module) -> Result<Compiled, Error> {
-        match &module.binary {
-            Ok(binary) => self.bytes(binary),
-            Err(message) => Ok(Compiled::Invalid(message.clone())),
+    pub(super) fn module(&mut self, module: &Module, built: &mut Built) -> Result<(), Error> {
+        let (compiled, shape) = match &module.binary {
+            Ok(binary) if module.component => self.component(module, binary)?,
+            Ok(binary) => (self.bytes(binary)?, None),
+            Err(message) => (Compiled::Invalid(message.clone()), None),
+        };
+        built.modules.push(compiled);
+        built.shapes.push(shape);
+        Ok(())
+    }
+
+    fn component(&mut self, module: &Module, binary: &[u8]) -> Result<(Compiled, Option<Shape>), Error> {
+        let shape = Shape::new(binary);
+        let links = shape.as_ref().map(|shape| self.modules.links(shape)).unwrap_or_default();
+        let compiled = self.compile(binary, links)?;
+        // What is invalid stays so; what is not may be beyond what the script allows.
+        let refusal = match (&compiled, &shape, module.refused.as_deref()) {
+            (Compiled::Artifact(_) | Compiled::Unsupported(_) | Compiled::Open(_), Some(shape), Some(message)) => {
+                component::refusal(binary, shape, &self.header, message)
+            }
+            _ => None,
+        };
+        if let (Some(name), Some(shape)) = (&module.name, &shape) {
+            self.modules.define(name, shape);
         }
+        Ok((refusal.map_or(compiled, Compiled::Invalid), shape))
     }
 
     /// Compiles a binary, or a text of our own.
@@ -69,7 +103,11 @@ impl<'a> Compiler<'a> {
     /// # Errors
     /// If the artifact cannot be written.
     pub(super) fn bytes(&mut self, bytes: &[u8]) -> Result<Compiled, Error> {
-        let options = Options { canonicalize_nans: self.header.canonicalize_nans, ..Options::default() };
+        self.compile(bytes, Vec::new())
+    }
+
+    fn compile(&mut self, bytes: &[u8], links: Vec<(String, Vec<u8>)>) -> Result<Compiled, Error> {
+        let options = Options { canonicalize_nans: self.header.canonicalize_nans, links, ..Options::default() };
         // The compiler keeps no state between calls that a panic could leave half changed.
         let result = panic::catch_unwind(AssertUnwindSafe(|| precast_compiler::compile(bytes, &options)));
         let artifact = match result {
@@ -92,6 +130,7 @@ fn refusal(error: &CompileError) -> Compiled {
             Compiled::Unsupported(message.strip_prefix("unsupported: ").unwrap_or(&message).to_owned())
         }
         CompileError::Limit { .. } => Compiled::Unsupported(message),
+        CompileError::Link(_) => Compiled::Open(message),
         _ => Compiled::Crash(message),
     }
 }
@@ -127,6 +166,8 @@ mod tests {
         assert_eq!(unsupported.artifact(), Err("unsupported: threads (offset 0x0)".into()));
         let limit = CompileError::Limit { what: "number of locals", found: 2, limit: 1, place };
         assert!(matches!(refusal(&limit), Compiled::Unsupported(_)));
+        let open = CompileError::Link("the component imports the core module `m`".into());
+        assert!(matches!(refusal(&open), Compiled::Open(_)));
         let internal = CompileError::Internal { context: "function 3".into(), message: "oops".into() };
         assert!(matches!(refusal(&internal), Compiled::Crash(_)));
     }

@@ -9,12 +9,14 @@
 //! expectations.rs   which scripts may fail           process.rs  such a process: the three stages below
 //!
 //! script ─parse─▶ Script ─compile─▶ artifact files ─replay, twice─▶ outcomes
-//!        script.rs       compile.rs                replay.rs, values.rs, spectest.rs
+//!        script.rs       compile.rs                replay.rs, values.rs, spectest.rs, component/
 //! ```
 //!
 //! A script may crash its process or hang it: that is a failure of the script, never of the runner.
 
+mod artifacts;
 mod compile;
+mod component;
 mod expectations;
 mod header;
 mod process;
@@ -24,6 +26,7 @@ mod runner;
 mod script;
 mod scripts;
 mod spectest;
+mod stop;
 mod values;
 
 use std::io::Write;
@@ -37,7 +40,7 @@ use runner::Runner;
 
 /// Run specification scripts
 ///
-/// Compiles every module of a script into an artifact file, then replays the script with the loader, with all
+/// Compiles every module and component of a script into an artifact file, then replays the script with the loader, with all
 /// artifacts opened at two different addresses. Each script runs in a process of its own.
 ///
 /// Prints each failure with its place, and at last `N passed, N failed, N skipped`, counting directives. The failures

@@ -8,12 +8,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use super::compile::{Compiled, Compiler};
+use super::compile::{Built, Compiler};
 use super::header::Header;
-use super::replay::{Outcome, Replay};
+use super::replay::Replay;
 use super::report::{Event, Place};
 use super::script::{self, Script};
 use super::spectest;
+use super::stop::Outcome;
 use crate::error::Error;
 
 /// Runs the script at `path`, writing artifacts to the folder `artifacts`, and tells everything on standard output.
@@ -48,19 +49,19 @@ fn run_text(text: &str, folder: &Path) -> Result<Result<(), (Place, String)>, Er
 
     let mut compiler = Compiler::new(folder, Header::parse(text));
     let host = spectest::compile(&mut compiler)?;
-    let mut modules = Vec::with_capacity(script.modules.len());
+    let mut built = Built::default();
     for module in &script.modules {
         tell(Event::At(module.place))?;
-        modules.push(compiler.module(module)?);
+        compiler.module(module, &mut built)?;
     }
-    replay_twice(&script, &modules, &host)?;
+    replay_twice(&script, &built, &host)?;
     Ok(Ok(()))
 }
 
-fn replay_twice(script: &Script<'_>, modules: &[Compiled], host: &[PathBuf]) -> Result<(), Error> {
+fn replay_twice(script: &Script<'_>, built: &Built, host: &[PathBuf]) -> Result<(), Error> {
     thread::scope(|scope| {
-        let mut first = Replay::new(scope, modules, host);
-        let mut second = Replay::new(scope, modules, host);
+        let mut first = Replay::new(scope, built, host);
+        let mut second = Replay::new(scope, built, host);
         for directive in &script.directives {
             tell(Event::At(directive.place))?;
             tell(combine(first.step(directive), second.step(directive)))?;

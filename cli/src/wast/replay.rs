@@ -4,98 +4,17 @@
 //! it fails for that reason: silence would pass for success.
 
 use std::collections::HashMap;
-use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::thread::{Scope, ScopedJoinHandle};
 
-use precast_loader::{
-    Artifact, BindError, CallError, Extern, InstanceId, InstantiateError, Linker, Policy, Store, Trap, TrapCode, Val,
-};
+use precast_loader::{Extern, InstanceId, Linker, Store, Val};
 
-use super::compile::Compiled;
-use super::script::{Action, Directive, Kind, ModuleIndex};
+use super::artifacts::Artifacts;
+use super::compile::{Built, Compiled};
+use super::component::Components;
+use super::script::{Action, ComponentKind, Directive, Kind, ModuleIndex};
+use super::stop::{Outcome, Stop, expect, expect_trap};
 use super::{spectest, values};
-
-/// What came of a directive.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Passed,
-    Failed(String),
-    /// It is nothing this runner can run.
-    Skipped,
-}
-
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Outcome::Passed => f.write_str("passed"),
-            Outcome::Failed(message) => f.write_str(message),
-            Outcome::Skipped => f.write_str("skipped"),
-        }
-    }
-}
-
-/// Why an action did not end with results.
-#[derive(Debug)]
-enum Stop {
-    /// The guest trapped: why, and everything else we know.
-    Trap { code: TrapCode, report: String },
-    /// Imports were missing or of another type.
-    Unlinkable(String),
-    /// Anything else, which no assertion expects.
-    Other(String),
-}
-
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Stop::Trap { report, .. } => write!(f, "trap: {report}"),
-            Stop::Unlinkable(message) => write!(f, "unlinkable: {message}"),
-            Stop::Other(message) => f.write_str(message),
-        }
-    }
-}
-
-impl From<String> for Stop {
-    fn from(message: String) -> Self {
-        Stop::Other(message)
-    }
-}
-
-impl From<Trap> for Stop {
-    fn from(trap: Trap) -> Self {
-        Stop::Trap { code: trap.code(), report: trap.to_string() }
-    }
-}
-
-impl From<CallError> for Stop {
-    fn from(error: CallError) -> Self {
-        match error {
-            CallError::Trap(trap) => trap.into(),
-            other => Stop::Other(other.to_string()),
-        }
-    }
-}
-
-impl From<BindError> for Stop {
-    fn from(error: BindError) -> Self {
-        match error {
-            BindError::Missing { .. } | BindError::Type { .. } => Stop::Unlinkable(chain(&error)),
-            other => Stop::Other(chain(&other)),
-        }
-    }
-}
-
-impl From<InstantiateError> for Stop {
-    fn from(error: InstantiateError) -> Self {
-        match error {
-            InstantiateError::Start(error) => error.into(),
-            InstantiateError::Import { .. } => Stop::Unlinkable(chain(&error)),
-            // That there is no room for an instance says nothing about its imports.
-            other => Stop::Other(chain(&other)),
-        }
-    }
-}
 
 /// An instance, or why there is none.
 type Instance = Result<InstanceId, String>;
@@ -103,14 +22,13 @@ type Instance = Result<InstanceId, String>;
 /// One pass over a script.
 pub(super) struct Replay<'scope, 'env> {
     scope: &'scope Scope<'scope, 'env>,
-    modules: &'env [Compiled],
+    built: &'env Built,
     host: &'env [PathBuf],
     store: Store<()>,
     linker: Linker<()>,
     registered: HashMap<&'env str, Vec<InstanceId>>,
-    /// Kept open to the end, so that another replay opens the same files at other addresses.
-    artifacts: HashMap<PathBuf, Artifact>,
-    opened: Vec<PathBuf>,
+    artifacts: Artifacts,
+    components: Components<'env>,
     definitions: HashMap<&'env str, ModuleIndex>,
     last_definition: Option<ModuleIndex>,
     instances: HashMap<&'env str, Instance>,
@@ -121,16 +39,16 @@ pub(super) struct Replay<'scope, 'env> {
 
 impl<'scope, 'env> Replay<'scope, 'env> {
     /// A replay that has run nothing yet, with `spectest` from the artifacts `host`.
-    pub(super) fn new(scope: &'scope Scope<'scope, 'env>, modules: &'env [Compiled], host: &'env [PathBuf]) -> Self {
+    pub(super) fn new(scope: &'scope Scope<'scope, 'env>, built: &'env Built, host: &'env [PathBuf]) -> Self {
         let mut replay = Replay {
             scope,
-            modules,
+            built,
             host,
             store: Store::new(()),
             linker: Linker::new(),
             registered: HashMap::new(),
-            artifacts: HashMap::new(),
-            opened: Vec::new(),
+            artifacts: Artifacts::default(),
+            components: Components::new(&built.modules, &built.shapes),
             definitions: HashMap::new(),
             last_definition: None,
             instances: HashMap::new(),
@@ -148,7 +66,8 @@ impl<'scope, 'env> Replay<'scope, 'env> {
     /// Runs a directive.
     pub(super) fn step(&mut self, directive: &'env Directive<'env>) -> Outcome {
         let result = match &directive.kind {
-            Kind::Component => return Outcome::Skipped,
+            Kind::Component(ComponentKind::Unsupported) => return Outcome::Skipped,
+            Kind::Component(kind) => self.components.step(kind, &mut self.artifacts),
             Kind::Module { name, module } => self.module(*name, *module),
             Kind::Definition { name, module } => self.define(*name, *module),
             Kind::Instance { name, definition } => self.instance(*name, *definition),
@@ -186,7 +105,7 @@ impl<'scope, 'env> Replay<'scope, 'env> {
 
     /// The files of all artifacts that are open.
     pub(super) fn opened(&self) -> &[PathBuf] {
-        &self.opened
+        self.artifacts.opened()
     }
 
     fn module(&mut self, name: Option<&'env str>, module: ModuleIndex) -> Result<(), String> {
@@ -199,7 +118,7 @@ impl<'scope, 'env> Replay<'scope, 'env> {
         if let Some(name) = name {
             self.definitions.insert(name, module);
         }
-        self.modules[module.0].artifact().map(drop)
+        self.built.modules[module.0].artifact().map(drop)
     }
 
     fn instance(&mut self, name: Option<&'env str>, definition: Option<&'env str>) -> Result<(), String> {
@@ -251,7 +170,7 @@ impl<'scope, 'env> Replay<'scope, 'env> {
     }
 
     fn invalid(&self, module: ModuleIndex) -> Result<(), String> {
-        match &self.modules[module.0] {
+        match &self.built.modules[module.0] {
             Compiled::Invalid(_) => Ok(()),
             Compiled::Artifact(_) => Err("expected an invalid module, but it compiled".into()),
             other => expect(other.artifact(), "an invalid module"),
@@ -290,21 +209,12 @@ impl<'scope, 'env> Replay<'scope, 'env> {
 
     fn instantiate(&mut self, module: ModuleIndex) -> Result<InstanceId, Stop> {
         // The modules live as long as the scope, so the path borrows nothing of `self`.
-        let path = self.modules[module.0].artifact()?;
+        let path = self.built.modules[module.0].artifact()?;
         self.instantiate_file(path)
     }
 
-    fn instantiate_file(&mut self, path: &std::path::Path) -> Result<InstanceId, Stop> {
-        let artifact = match self.artifacts.get(path) {
-            Some(artifact) => artifact.clone(),
-            None => {
-                let artifact = Artifact::open(path, Policy::Verify)
-                    .map_err(|error| Stop::Other(format!("cannot open the artifact: {}", chain(&error))))?;
-                self.artifacts.insert(path.to_owned(), artifact.clone());
-                self.opened.push(path.to_owned());
-                artifact
-            }
-        };
+    fn instantiate_file(&mut self, path: &Path) -> Result<InstanceId, Stop> {
+        let artifact = self.artifacts.get(path)?;
         Ok(self.linker.bind(&artifact)?.instantiate_in(&mut self.store)?)
     }
 
@@ -315,9 +225,9 @@ impl<'scope, 'env> Replay<'scope, 'env> {
             let reason = self.named(Some(shared)).err();
             (shared, reason.unwrap_or_else(|| "unsupported: instances shared between threads".into()))
         });
-        let (scope, modules, host) = (self.scope, self.modules, self.host);
+        let (scope, built, host) = (self.scope, self.built, self.host);
         let thread = scope.spawn(move || {
-            let mut replay = Replay::new(scope, modules, host);
+            let mut replay = Replay::new(scope, built, host);
             if let Some((shared, reason)) = shared {
                 replay.instances.insert(shared, Err(reason));
             }
@@ -339,60 +249,5 @@ fn join(thread: ScopedJoinHandle<'_, Vec<String>>) -> Result<(), String> {
         Ok(failures) if failures.is_empty() => Ok(()),
         Ok(failures) => Err(format!("in the thread:\n{}", failures.join("\n"))),
         Err(_) => Err("the thread panicked".into()),
-    }
-}
-
-/// An error and its causes, on one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
-}
-
-/// Fails a directive that expects `wanted`, which is none of what can come of an action.
-fn expect<T: fmt::Debug, E: fmt::Display>(result: Result<T, E>, wanted: &str) -> Result<(), String> {
-    Err(match result {
-        Ok(value) => format!("expected {wanted}, got {value:?}"),
-        Err(stop) => format!("expected {wanted}, got {stop}"),
-    })
-}
-
-/// Passes if the guest trapped with `message`.
-fn expect_trap(result: Result<Vec<Val>, Stop>, message: &str) -> Result<(), String> {
-    match result {
-        Err(Stop::Trap { code, .. }) if says(code, message) => Ok(()),
-        other => expect(other, &format!("a trap `{message}`")),
-    }
-}
-
-/// Whether `message` is what scripts call this trap. Compared in both directions, since scripts append details
-/// (`uninitialized element 2`) or leave them out.
-fn says(code: TrapCode, message: &str) -> bool {
-    let same = |name: &str| name.contains(message) || message.contains(name);
-    // Scripts older than the specification's split of the two say of any table what it says of `call_indirect` only.
-    same(code.message()) || code == TrapCode::TableOutOfBounds && same(TrapCode::UndefinedElement.message())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn trap_messages_are_compared_in_both_directions() {
-        assert!(says(TrapCode::UninitializedElement, "uninitialized element 2"));
-        assert!(says(TrapCode::MemoryOutOfBounds, "out of bounds"));
-        assert!(says(TrapCode::TableOutOfBounds, "undefined element"));
-        assert!(!says(TrapCode::UndefinedElement, "out of bounds table access"));
-        assert!(!says(TrapCode::IntegerOverflow, "unreachable"));
-        let trap = Stop::Trap { code: TrapCode::IntegerOverflow, report: "integer overflow\n  at f".into() };
-        let message = expect_trap(Err(trap), "unreachable").unwrap_err();
-        assert_eq!(message, "expected a trap `unreachable`, got trap: integer overflow\n  at f");
-    }
-
-    #[test]
-    fn only_a_trap_is_a_trap() {
-        let message = expect_trap(Ok(vec![Val::I32(1)]), "unreachable").unwrap_err();
-        assert_eq!(message, "expected a trap `unreachable`, got [I32(1)]");
-        assert!(expect_trap(Err(Stop::Unlinkable("unreachable".into())), "unreachable").is_err());
-        assert!(expect_trap(Err(Stop::Other("unsupported: unreachable".into())), "unreachable").is_err());
     }
 }

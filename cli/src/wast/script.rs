@@ -1,9 +1,11 @@
-//! Parses a script: in goes its text, out come its modules as bytes and its directives, which name modules by index.
+//! Parses a script: in goes its text, out come its modules and components as bytes and its directives, which name them
+//! by index.
 //!
-//! Splitting the two is what lets every module be compiled before anything runs.
+//! Splitting the two is what lets everything be compiled before anything runs.
 
 use std::collections::HashSet;
 
+use wast::component::WastVal;
 use wast::core::{WastArgCore, WastRetCore};
 use wast::lexer::Lexer;
 use wast::parser::{self, ParseBuffer};
@@ -23,12 +25,18 @@ pub(super) struct Script<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) struct ModuleIndex(pub(super) usize);
 
-/// A module of a script.
+/// A module or component of a script.
 #[derive(Debug)]
 pub(super) struct Module {
     pub(super) place: Place,
-    /// The binary, or why the module's text has none.
+    /// The name of the instance that is made of it at once.
+    pub(super) name: Option<String>,
+    /// Whether it is a component.
+    pub(super) component: bool,
+    /// The binary, or why the text has none.
     pub(super) binary: Result<Vec<u8>, String>,
+    /// Why it must be refused, if it must.
+    pub(super) refused: Option<String>,
 }
 
 /// A directive and where it stands.
@@ -41,6 +49,8 @@ pub(super) struct Directive<'a> {
 /// What a directive asks for.
 #[derive(Debug)]
 pub(super) enum Kind<'a> {
+    /// What concerns a component.
+    Component(ComponentKind<'a>),
     /// Compile and instantiate.
     Module { name: Option<&'a str>, module: ModuleIndex },
     /// Compile.
@@ -59,7 +69,7 @@ pub(super) enum Kind<'a> {
     Exception(Action<'a>),
     /// Must suspend with this message.
     Suspension(Action<'a>, &'a str),
-    /// Must be refused by the compiler.
+    /// Must be refused by the compiler, be it a module or a component.
     Invalid(ModuleIndex),
     /// Must not find its imports.
     Unlinkable(ModuleIndex),
@@ -67,8 +77,37 @@ pub(super) enum Kind<'a> {
     Thread { name: &'a str, shared: Option<&'a str>, directives: Vec<Directive<'a>> },
     /// Wait for a thread.
     Wait { thread: &'a str },
-    /// Something of the component model, which this runner cannot run.
-    Component,
+}
+
+/// What a directive asks for of a component: see [`Kind`].
+#[derive(Debug)]
+#[allow(missing_docs, reason = "as in `Kind`")]
+pub(super) enum ComponentKind<'a> {
+    Module {
+        name: Option<&'a str>,
+        module: ModuleIndex,
+    },
+    Definition {
+        name: Option<&'a str>,
+        module: ModuleIndex,
+    },
+    Instance {
+        name: Option<&'a str>,
+        definition: Option<&'a str>,
+    },
+    Run(ComponentAction<'a>),
+    Return(ComponentAction<'a>, Vec<WastVal<'a>>),
+    Trap(ComponentAction<'a>, &'a str),
+    Unlinkable(ModuleIndex),
+    /// Something that there is for modules only.
+    Unsupported,
+}
+
+/// What a directive executes of a component.
+#[derive(Debug)]
+pub(super) enum ComponentAction<'a> {
+    Invoke { instance: Option<&'a str>, function: &'a str, args: Vec<WastVal<'a>> },
+    Instantiate(ModuleIndex),
 }
 
 /// What a directive executes.
@@ -124,76 +163,125 @@ enum Name<'a> {
 impl<'a> Splitter<'a> {
     fn directive(&mut self, directive: WastDirective<'a>) -> Directive<'a> {
         let place = self.lines.place(directive.span());
-        // `None` stands for anything of the component model.
-        Directive { place, kind: self.kind(directive).unwrap_or(Kind::Component) }
+        Directive { place, kind: self.kind(directive) }
     }
 
-    fn kind(&mut self, directive: WastDirective<'a>) -> Option<Kind<'a>> {
-        Some(match directive {
+    fn kind(&mut self, directive: WastDirective<'a>) -> Kind<'a> {
+        match directive {
             WastDirective::Module(wat) => {
                 let name = name(wat.name());
-                let module = self.module(wat);
-                self.defines(Name::Instance(name), module.is_none());
-                Kind::Module { name, module: module? }
+                let (module, component) = self.module(wat, None);
+                self.modules[module.0].name = name.map(str::to_owned);
+                self.defines(Name::Instance(name), component);
+                either(component, ComponentKind::Module { name, module }, Kind::Module { name, module })
             }
             WastDirective::ModuleDefinition(wat) => {
                 let name = name(wat.name());
-                let module = self.module(wat);
-                self.defines(Name::Definition(name), module.is_none());
-                Kind::Definition { name, module: module? }
+                let (module, component) = self.module(wat, None);
+                self.defines(Name::Definition(name), component);
+                either(component, ComponentKind::Definition { name, module }, Kind::Definition { name, module })
             }
             WastDirective::ModuleInstance { instance, module, .. } => {
                 let (name, definition) = (name(instance), name(module));
-                let core = self.core(Name::Definition(definition));
-                self.defines(Name::Instance(name), core.is_none());
-                core?;
-                Kind::Instance { name, definition }
+                let component = self.is_component(Name::Definition(definition));
+                self.defines(Name::Instance(name), component);
+                either(component, ComponentKind::Instance { name, definition }, Kind::Instance { name, definition })
             }
             WastDirective::Register { name: export, module, .. } => {
                 let instance = name(module);
-                self.core(Name::Instance(instance))?;
-                Kind::Register { name: export, instance }
+                let component = self.is_component(Name::Instance(instance));
+                either(component, ComponentKind::Unsupported, Kind::Register { name: export, instance })
             }
-            WastDirective::Invoke(invoke) => Kind::Run(self.invoke(invoke)?),
-            WastDirective::AssertReturn { exec, results, .. } => {
-                let results = results.into_iter().map(core_result).collect::<Option<_>>()?;
-                Kind::Return(self.action(exec)?, results)
+            WastDirective::Invoke(invoke) => match self.invoke(invoke) {
+                Either::Core(action) => Kind::Run(action),
+                Either::Component(action) => Kind::Component(ComponentKind::Run(action)),
+                Either::Neither(kind) => kind,
+            },
+            WastDirective::AssertReturn { exec, results, .. } => self.returns(exec, results),
+            WastDirective::AssertTrap { exec, message, .. } => match self.action(exec) {
+                Either::Core(action) => Kind::Trap(action, message),
+                Either::Component(action) => Kind::Component(ComponentKind::Trap(action, message)),
+                Either::Neither(kind) => kind,
+            },
+            WastDirective::AssertExhaustion { call, message, .. } => match self.invoke(call) {
+                Either::Core(action) => Kind::Trap(action, message),
+                Either::Component(action) => Kind::Component(ComponentKind::Trap(action, message)),
+                Either::Neither(kind) => kind,
+            },
+            WastDirective::AssertException { exec, .. } => match self.action(exec) {
+                Either::Core(action) => Kind::Exception(action),
+                Either::Component(_) => Kind::Component(ComponentKind::Unsupported),
+                Either::Neither(kind) => kind,
+            },
+            WastDirective::AssertSuspension { exec, message, .. } => match self.action(exec) {
+                Either::Core(action) => Kind::Suspension(action, message),
+                Either::Component(_) => Kind::Component(ComponentKind::Unsupported),
+                Either::Neither(kind) => kind,
+            },
+            WastDirective::AssertMalformed { module, message, .. }
+            | WastDirective::AssertInvalid { module, message, .. }
+            | WastDirective::AssertMalformedCustom { module, message, .. }
+            | WastDirective::AssertInvalidCustom { module, message, .. } => {
+                Kind::Invalid(self.module(module, Some(message)).0)
             }
-            WastDirective::AssertTrap { exec, message, .. } => Kind::Trap(self.action(exec)?, message),
-            WastDirective::AssertExhaustion { call, message, .. } => Kind::Trap(self.invoke(call)?, message),
-            WastDirective::AssertException { exec, .. } => Kind::Exception(self.action(exec)?),
-            WastDirective::AssertSuspension { exec, message, .. } => Kind::Suspension(self.action(exec)?, message),
-            WastDirective::AssertMalformed { module, .. }
-            | WastDirective::AssertInvalid { module, .. }
-            | WastDirective::AssertMalformedCustom { module, .. }
-            | WastDirective::AssertInvalidCustom { module, .. } => Kind::Invalid(self.module(module)?),
-            WastDirective::AssertUnlinkable { module, .. } => Kind::Unlinkable(self.module(QuoteWat::Wat(module))?),
+            WastDirective::AssertUnlinkable { module, .. } => {
+                let (module, component) = self.module(QuoteWat::Wat(module), None);
+                either(component, ComponentKind::Unlinkable(module), Kind::Unlinkable(module))
+            }
             WastDirective::Thread(thread) => Kind::Thread {
                 name: thread.name.name(),
                 shared: name(thread.shared_module),
                 directives: thread.directives.into_iter().map(|directive| self.directive(directive)).collect(),
             },
             WastDirective::Wait { thread, .. } => Kind::Wait { thread: thread.name() },
-        })
+        }
     }
 
-    fn action(&mut self, execute: WastExecute<'a>) -> Option<Action<'a>> {
-        Some(match execute {
-            WastExecute::Invoke(invoke) => self.invoke(invoke)?,
+    fn returns(&mut self, exec: WastExecute<'a>, results: Vec<WastRet<'a>>) -> Kind<'a> {
+        match self.action(exec) {
+            Either::Core(action) => match results.into_iter().map(core_result).collect() {
+                Some(results) => Kind::Return(action, results),
+                None => MIXED,
+            },
+            Either::Component(action) => match results.into_iter().map(component_result).collect() {
+                Some(results) => Kind::Component(ComponentKind::Return(action, results)),
+                None => MIXED,
+            },
+            Either::Neither(kind) => kind,
+        }
+    }
+
+    fn action(&mut self, execute: WastExecute<'a>) -> Either<'a> {
+        match execute {
+            WastExecute::Invoke(invoke) => self.invoke(invoke),
             WastExecute::Get { module, global, .. } => {
                 let instance = name(module);
-                self.core(Name::Instance(instance))?;
-                Action::Get { instance, global }
+                match self.is_component(Name::Instance(instance)) {
+                    true => Either::Neither(Kind::Component(ComponentKind::Unsupported)),
+                    false => Either::Core(Action::Get { instance, global }),
+                }
             }
-            WastExecute::Wat(wat) => Action::Instantiate(self.module(QuoteWat::Wat(wat))?),
-        })
+            WastExecute::Wat(wat) => match self.module(QuoteWat::Wat(wat), None) {
+                (module, true) => Either::Component(ComponentAction::Instantiate(module)),
+                (module, false) => Either::Core(Action::Instantiate(module)),
+            },
+        }
     }
 
-    fn invoke(&mut self, invoke: WastInvoke<'a>) -> Option<Action<'a>> {
-        let instance = name(invoke.module);
-        self.core(Name::Instance(instance))?;
-        let args = invoke.args.into_iter().map(core_argument).collect::<Option<_>>()?;
-        Some(Action::Invoke { instance, function: invoke.name, args })
+    fn invoke(&mut self, invoke: WastInvoke<'a>) -> Either<'a> {
+        let (instance, function) = (name(invoke.module), invoke.name);
+        let args = invoke.args.into_iter();
+        if self.is_component(Name::Instance(instance)) {
+            match args.map(component_argument).collect() {
+                Some(args) => Either::Component(ComponentAction::Invoke { instance, function, args }),
+                None => Either::Neither(MIXED),
+            }
+        } else {
+            match args.map(core_argument).collect() {
+                Some(args) => Either::Core(Action::Invoke { instance, function, args }),
+                None => Either::Neither(MIXED),
+            }
+        }
     }
 
     /// From here on, `name` and the last of its kind are components, or are modules.
@@ -211,20 +299,32 @@ impl<'a> Splitter<'a> {
         }
     }
 
-    /// `None` if `name` is a component.
-    fn core(&self, name: Name<'a>) -> Option<()> {
-        (!self.components.contains(&name)).then_some(())
+    fn is_component(&self, name: Name<'a>) -> bool {
+        self.components.contains(&name)
     }
 
-    /// Adds a module; `None` if it is a component.
-    fn module(&mut self, mut wat: QuoteWat<'_>) -> Option<ModuleIndex> {
-        if matches!(wat, QuoteWat::Wat(Wat::Component(_)) | QuoteWat::QuoteComponent(..)) {
-            return None;
-        }
+    /// Adds a module, and tells whether it is a component.
+    fn module(&mut self, mut wat: QuoteWat<'_>, refused: Option<&str>) -> (ModuleIndex, bool) {
+        let component = matches!(wat, QuoteWat::Wat(Wat::Component(_)) | QuoteWat::QuoteComponent(..));
         let place = self.lines.place(wat.span());
-        self.modules.push(Module { place, binary: encode(&mut wat) });
-        Some(ModuleIndex(self.modules.len() - 1))
+        let refused = refused.map(str::to_owned);
+        self.modules.push(Module { place, name: None, component, binary: encode(&mut wat), refused });
+        (ModuleIndex(self.modules.len() - 1), component)
     }
+}
+
+/// An action, or the directive that it makes impossible.
+enum Either<'a> {
+    Core(Action<'a>),
+    Component(ComponentAction<'a>),
+    Neither(Kind<'a>),
+}
+
+/// Values of modules where those of a component are due, or the other way round.
+const MIXED: Kind<'_> = Kind::Component(ComponentKind::Unsupported);
+
+fn either<'a>(component: bool, of_component: ComponentKind<'a>, of_module: Kind<'a>) -> Kind<'a> {
+    if component { Kind::Component(of_component) } else { of_module }
 }
 
 /// The binary of a module.
@@ -253,6 +353,20 @@ fn core_argument(argument: WastArg<'_>) -> Option<WastArgCore<'_>> {
 fn core_result(result: WastRet<'_>) -> Option<WastRetCore<'_>> {
     match result {
         WastRet::Core(result) => Some(result),
+        _ => None,
+    }
+}
+
+fn component_argument(argument: WastArg<'_>) -> Option<WastVal<'_>> {
+    match argument {
+        WastArg::Component(argument) => Some(argument),
+        _ => None,
+    }
+}
+
+fn component_result(result: WastRet<'_>) -> Option<WastVal<'_>> {
+    match result {
+        WastRet::Component(result) => Some(result),
         _ => None,
     }
 }
@@ -298,16 +412,19 @@ mod tests {
         let tokens = lex(text).unwrap();
         let script = parse(text, &tokens).unwrap();
         assert!(script.modules[1].binary.is_err());
-        for index in [0, 2, 3] {
+        for index in [0, 2, 4] {
             assert_eq!(script.modules[index].binary, Ok(b"\0asm\x01\0\0\0".to_vec()));
         }
+        assert_eq!(script.modules[1].refused.as_deref(), Some("x"));
+        assert!(script.modules[3].component && !script.modules[4].component);
         let [module, invalid, trap, component, thread] = &script.directives[..] else { panic!("{script:?}") };
         assert!(matches!(module.kind, Kind::Module { name: Some("a"), module: ModuleIndex(0) }));
         assert!(matches!(invalid.kind, Kind::Invalid(ModuleIndex(1))));
         assert!(matches!(trap.kind, Kind::Trap(Action::Instantiate(ModuleIndex(2)), "y")));
-        assert!(matches!(component.kind, Kind::Component));
+        let made = ComponentKind::Module { name: None, module: ModuleIndex(3) };
+        assert!(matches!(&component.kind, Kind::Component(kind) if format!("{kind:?}") == format!("{made:?}")));
         let Kind::Thread { name: "t", shared: Some("a"), directives } = &thread.kind else { panic!("{thread:?}") };
-        assert!(matches!(directives[0].kind, Kind::Module { name: None, module: ModuleIndex(3) }));
+        assert!(matches!(directives[0].kind, Kind::Module { name: None, module: ModuleIndex(4) }));
         assert!(matches!(&directives[1].kind, Kind::Run(Action::Invoke { function: "f", .. })));
     }
 
@@ -322,9 +439,12 @@ mod tests {
         "#;
         let tokens = lex(text).unwrap();
         let script = parse(text, &tokens).unwrap();
-        let skipped = script.directives.iter().map(|directive| matches!(directive.kind, Kind::Component));
-        let expected = [0, 1, 1, 1, 0, 1, 1, 0, 0, 1, 1, 1, 0, 0, 0].map(|skipped| skipped == 1);
-        assert!(skipped.eq(expected), "{script:?}");
+        let found = script.directives.iter().map(|directive| match directive.kind {
+            Kind::Component(ComponentKind::Unsupported) => 2,
+            Kind::Component(_) => 1,
+            _ => 0,
+        });
+        assert!(found.eq([0, 1, 1, 1, 0, 2, 1, 0, 0, 1, 1, 1, 0, 0, 0]), "{script:?}");
     }
 
     #[test]

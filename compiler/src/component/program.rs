@@ -11,7 +11,7 @@ use super::linkage::{
     ComponentFuncType, ComponentInstance, FuncTypeRow, HostFunc, HostFuncDef, Resource, ResourceDef, TypeDef, TypeRow,
 };
 use crate::program::{FuncPlace, Group, Memory, Symbol, TypeId};
-use crate::translate::GlueHelper;
+use crate::translate::{GlueHelper, Shapes};
 
 /// A function that calls one component instance from another.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -22,6 +22,8 @@ entity_impl!(AdapterId, "adapter");
 pub(crate) struct ComponentProgram {
     /// Component-level types.
     pub types: PrimaryMap<TypeRow, TypeDef>,
+    /// What they look like in the Canonical ABI.
+    pub shapes: Shapes,
     /// Component-level function types.
     pub func_types: PrimaryMap<FuncTypeRow, ComponentFuncType>,
     /// Component instances.
@@ -97,14 +99,10 @@ pub(crate) struct Adapter {
     pub callee: Side,
     /// The type as the caller sees it.
     pub caller_ty: FuncTypeRow,
-    /// The type as the callee sees it.
-    pub callee_ty: FuncTypeRow,
     /// What is called.
     pub callee_func: FuncPlace,
     /// Its core type.
     pub callee_core: FuncType,
-    /// The adapter's core type.
-    pub caller_core: FuncType,
     /// Whether one instance is the other or nested in it, so that calling always traps.
     pub recursive: bool,
 }

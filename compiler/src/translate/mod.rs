@@ -39,7 +39,7 @@ use crate::Error;
 use crate::program::{Group, Program, Symbol, TypeId};
 
 pub(crate) use self::body::function;
-pub(crate) use self::canon::{GlueHelper, ResourceFunc, adapter, glue, resource};
+pub(crate) use self::canon::{GlueHelper, ResourceFunc, Shapes, adapter, glue, resource};
 pub(crate) use self::glue::forward;
 pub(crate) use self::helper::helper;
 pub(crate) use self::init::init;

@@ -1,9 +1,11 @@
 //! Entering guests, and every way out of them.
 
+use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use precast_abi::host::HostWords;
 use precast_abi::slot::{GUARDED_RESERVATION, WASM_PAGE};
+use precast_abi::trap::TrapCode;
 
 use super::*;
 use crate::sys;
@@ -19,7 +21,8 @@ extern "C" fn digits_body(_words: *mut u8, a: u64, b: u64, c: u64, d: u64, e: u6
     Pair(a * 10000 + b * 1000 + c * 100, d * 10 + e)
 }
 
-/// Doubles a small value, fails with 100, panics with 101, and calls `call_host` and `countdown` again otherwise.
+/// Doubles a small value, fails with 100, panics with 101, suspends the guest with 200, and calls `call_host` and
+/// `countdown` again otherwise.
 extern "C" fn host(words: *mut u8, _cell: *mut u8, values: *mut u64) -> u32 {
     // SAFETY: the host words were filled in by the test, and the guest's call is the only user of the context.
     unsafe {
@@ -30,6 +33,7 @@ extern "C" fn host(words: *mut u8, _cell: *mut u8, values: *mut u64) -> u32 {
             value @ 0..100 => Ok(value * 2),
             100 => Err(Abort::Host("no".into())),
             101 => catch_unwind(|| panic!("guest made me")).map_err(Abort::Panic),
+            200 => return host_status::SUSPEND,
             102 => call(artifact, context, base, "countdown", 1),
             103 => call(artifact, context, base, "call_host", 103),
             value => call(artifact, context, base, "call_host", value - 1000),
@@ -41,7 +45,7 @@ extern "C" fn host(words: *mut u8, _cell: *mut u8, values: *mut u64) -> u32 {
             }
             Err(abort) => {
                 (*context).pending = Some(abort);
-                1
+                host_status::ABANDON
             }
         }
     }
@@ -179,4 +183,43 @@ fn a_context_without_a_stack_traps() {
     let result = unsafe { call(&artifact, &raw mut *context, guest.slot.base(), "increment", 1) };
     assert_eq!(trap(result).code(), TrapCode::StackOverflow);
     assert!(catch_unwind(AssertUnwindSafe(|| context.set_stack(0..0))).is_ok());
+}
+
+/// Goes on below frames of the host that were not there before.
+#[inline(never)]
+fn resume_from(depth: u32, guest: &mut Guest) -> Result<Progress, Abort> {
+    if depth > 0 {
+        let result = resume_from(std::hint::black_box(depth - 1), guest);
+        return std::hint::black_box(result);
+    }
+    // SAFETY: the guest is suspended.
+    unsafe { resume(&raw mut *guest.context, Waker::noop()).map_err(|abort| *abort) }
+}
+
+#[test]
+fn registers_survive_a_suspension() {
+    let artifact = TestArtifact::new().open();
+    let mut guests = [guest(&artifact), guest(&artifact)];
+    let idle = guests.each_ref().map(|guest| guest.context.border);
+    for depth in 0..20 {
+        let values = [const { Cell::new(200) }; 2];
+        for (guest, value) in guests.iter_mut().zip(&values) {
+            assert!(matches!(guest.start("keep", value), Ok(Progress::Suspended)));
+            assert_eq!((current(), guest.context.is_idle()), (ptr::null(), false));
+            // A nested entry leaves what is suspended as it is.
+            assert!(guest.call("increment", depth).is_ok_and(|value| value == depth + 1));
+            assert_eq!(trap(guest.call("countdown", 2)).frames().len(), 4, "with the guest that is suspended");
+        }
+        for guest in &mut guests {
+            assert!(matches!(resume_from(depth as u32 % 7, guest), Ok(Progress::Returned)));
+            assert_eq!((current(), guest.context.is_idle()), (ptr::null(), true));
+        }
+        assert_eq!(values.map(Cell::into_inner), [200 + 201 + 202 + 203 + 204 + 205; 2]);
+    }
+    assert_eq!(guests.each_ref().map(|guest| guest.context.border), idle);
+    assert!(guests.iter().all(|guest| !guest.context.poisoned));
+    assert!(matches!(guests[0].start("keep", &Cell::new(200)), Ok(Progress::Suspended)));
+    guests[0].context.abandon();
+    assert!(guests[0].context.poisoned && guests[0].context.border == idle[0]);
+    assert!(guests[0].call("increment", 1).is_ok());
 }

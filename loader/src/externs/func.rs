@@ -8,8 +8,10 @@ use precast_abi::types::FuncType;
 use crate::call::{self, CallError};
 use crate::describe;
 use crate::externs::own_store;
+use crate::record::InstanceRecord;
 use crate::references::{ForeignStore, FuncId};
 use crate::store::{AsStore, StoreId, StoreInner};
+use crate::suspend;
 use crate::typed::{self, TypedFunc, WasmParams, WasmResults};
 use crate::val::Val;
 
@@ -97,15 +99,49 @@ impl Func {
     /// # Panics
     /// With the panic of a host function that the guest called.
     pub fn call(&self, store: &mut impl AsStore, params: &[Val]) -> Result<Vec<Val>, CallError> {
+        let (mut cells, target) = self.prepare(store, params)?;
+        // SAFETY: the store is borrowed exclusively, so it is alive and ours; `prepare` made cells for the function.
+        unsafe {
+            let record = StoreInner::record(store.inner().as_ptr(), self.id.instance).ok_or(ForeignStore)?;
+            call::enter(record, target.entry, self.id.text, cells.as_mut_ptr())?;
+            Ok(results(&target.ty, &cells, record))
+        }
+    }
+
+    /// Calls the function, from where its thread may go on meanwhile: see [`TypedFunc::call_async`].
+    ///
+    /// # Errors
+    /// As [`Self::call`].
+    ///
+    /// # Panics
+    /// As [`Self::call`].
+    pub async fn call_async(&self, store: &mut impl AsStore, params: &[Val]) -> Result<Vec<Val>, CallError> {
+        let (mut cells, target) = self.prepare(store, params)?;
+        // SAFETY: as above, until the future that this is is dropped, and the call with it; the cells are on the heap.
+        let call = unsafe {
+            let record = StoreInner::record(store.inner().as_ptr(), self.id.instance).ok_or(ForeignStore)?;
+            suspend::call_async(record, target.entry, self.id.text, cells.as_mut_ptr())
+        };
+        call.await?;
+        // SAFETY: as above; the results are in the cells now.
+        unsafe {
+            let record = StoreInner::record(store.inner().as_ptr(), self.id.instance).ok_or(ForeignStore)?;
+            Ok(results(&target.ty, &cells, record))
+        }
+    }
+
+    /// Cells with the parameters, and what to call.
+    fn prepare(&self, store: &impl AsStore, params: &[Val]) -> Result<(Vec<u64>, Target), CallError> {
         let store = store.inner().as_ptr();
-        // SAFETY: the store is borrowed exclusively, so it is alive and ours; the values are compared with the type of
-        // the function, which the entry thunk is for; the cells have room for that type.
+        // SAFETY: the store is borrowed; the values are compared with the type of the function, which the entry thunk is
+        // for; the cells have room for that type.
         unsafe {
             if self.store != (*store).id {
                 return Err(ForeignStore.into());
             }
             let no_entry = || CallError::Mismatch(ExportError::NoEntry { name: String::new() }.to_string());
-            let Target { entry, ty } = self.target(store).filter(|target| target.entry != NONE).ok_or_else(no_entry)?;
+            let target = self.target(store).filter(|target| target.entry != NONE).ok_or_else(no_entry)?;
+            let ty = &target.ty;
             if !params.iter().map(Val::ty).eq(ty.params.iter().copied()) {
                 let found = params.iter().map(Val::ty).collect::<Vec<_>>();
                 let (found, wanted) = (describe::signature(&found, &[]), describe::signature(&ty.params, &ty.results));
@@ -118,14 +154,7 @@ impl Func {
                 param.store(cells[at..].as_mut_ptr(), record)?;
                 at += param.ty().cells();
             }
-            call::enter(record, entry, self.id.text, cells.as_mut_ptr())?;
-            let mut at = 0;
-            let results = ty.results.iter().map(|ty| {
-                let result = Val::load(*ty, cells[at..].as_ptr(), record);
-                at += ty.cells();
-                result
-            });
-            Ok(results.collect())
+            Ok((cells, target))
         }
     }
 
@@ -172,4 +201,19 @@ impl Func {
         let entry = if u64::from(row.entry) < text_len { row.entry } else { NONE };
         Some(Target { entry, ty })
     }
+}
+
+/// The results of a function of type `ty`.
+///
+/// # Safety
+/// `cells` has them, as instance `record` has them, which is alive.
+unsafe fn results(ty: &FuncType, cells: &[u64], record: *mut InstanceRecord) -> Vec<Val> {
+    let mut at = 0;
+    let results = ty.results.iter().map(|ty| {
+        // SAFETY: as the caller says.
+        let result = unsafe { Val::load(*ty, cells[at..].as_ptr(), record) };
+        at += ty.cells();
+        result
+    });
+    results.collect()
 }

@@ -66,7 +66,7 @@ fn a_handler_that_was_there_before_gets_what_is_not_ours() {
         return;
     }
     // SAFETY: the handler only counts, and skips the instruction below.
-    unsafe { signals::install(libc::SIGILL, count).unwrap() };
+    unsafe { signals::install(libc::SIGILL, count, signals::Restart::No).unwrap() };
     let artifact = TestArtifact::new().open();
     let mut guest = Guest::new(&artifact);
     assert!(guest.call("countdown", 0).is_err());

@@ -13,15 +13,37 @@ use std::mem::offset_of;
 use precast_abi::host::FuncImport;
 
 use super::Registers;
-use crate::context::{Context, status};
+use crate::context::{Context, host_status, status};
 
 const HOST_SP: usize = offset_of!(Context, border.host_sp);
 const GUEST_SP: usize = offset_of!(Context, border.guest_sp);
 const GUEST_FP: usize = offset_of!(Context, border.guest_fp);
 const GUEST_PC: usize = offset_of!(Context, border.guest_pc);
 
-// The unwind rule of `trap_exit` is written in bytes.
-const _: () = assert!(HOST_SP == 0);
+const RESUMABLE_SP: usize = offset_of!(Context, resumable_sp);
+const SAVED_REGISTERS: usize = offset_of!(Context, saved);
+
+// The unwind rules that go by the context are written in bytes.
+const _: () = assert!(HOST_SP == 0 && RESUMABLE_SP == 32);
+
+/// Number of registers that are kept for a suspended guest: x19 to x28, d8 to d15.
+pub(crate) const SAVED: usize = 18;
+
+/// Saves all callee-saved registers where [`leave`] restores them from; the stack pointer is at the frame then.
+macro_rules! save {
+    () => {
+        "stp x29, x30, [sp, #-160]!
+         stp x19, x20, [sp, #16]
+         stp x21, x22, [sp, #32]
+         stp x23, x24, [sp, #48]
+         stp x25, x26, [sp, #64]
+         stp x27, x28, [sp, #80]
+         stp d8, d9, [sp, #96]
+         stp d10, d11, [sp, #112]
+         stp d12, d13, [sp, #128]
+         stp d14, d15, [sp, #144]"
+    };
+}
 
 /// Restores what `enter` saved and returns from it; the stack pointer is at its frame.
 macro_rules! leave {
@@ -82,17 +104,8 @@ pub(crate) unsafe extern "C" fn enter(
     naked_asm!(
         ".cfi_startproc",
         ".cfi_signal_frame",
-        "stp x29, x30, [sp, #-160]!",
+        save!(),
         "mov x29, sp",
-        "stp x19, x20, [sp, #16]",
-        "stp x21, x22, [sp, #32]",
-        "stp x23, x24, [sp, #48]",
-        "stp x25, x26, [sp, #64]",
-        "stp x27, x28, [sp, #80]",
-        "stp d8, d9, [sp, #96]",
-        "stp d10, d11, [sp, #112]",
-        "stp d12, d13, [sp, #128]",
-        "stp d14, d15, [sp, #144]",
         ".cfi_def_cfa x29, 160",
         saved!(),
         "mov x9, sp",
@@ -115,7 +128,92 @@ pub(crate) unsafe extern "C" fn enter(
     )
 }
 
-/// Where abandoned guests end: returns from the context's innermost [`enter`]. Expects the context in `x19` and the
+/// As [`enter`], but the guest may be suspended. The context must have no entry under way.
+///
+/// # Safety
+/// As [`enter`].
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn enter_suspendable(
+    context: *mut Context,
+    entry: *const u8,
+    base: *mut u8,
+    code: *const u8,
+    values: *mut u64,
+) -> u32 {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        save!(),
+        ".cfi_def_cfa sp, 160",
+        saved!(),
+        "mov x9, sp",
+        "mov x19, x0",
+        "str x9, [x19, #{host_sp}]",
+        "str x9, [x19, #{resumable_sp}]",
+        // CFA = *(x19 + RESUMABLE_SP) + 160: the frame of this, or of `resume`.
+        ".cfi_escape 0x0f, 0x06, 0x83, 0x20, 0x06, 0x23, 0xa0, 0x01",
+        "ldr x9, [x19, #{guest_sp}]",
+        "and x9, x9, #-16",
+        "mov sp, x9",
+        "mov x9, x1",
+        "mov x0, x2",
+        "mov x1, x3",
+        "mov x2, x4",
+        "mov x29, #0",
+        "blr x9",
+        "mov w0, #0",
+        "b {exit}",
+        ".cfi_endproc",
+        host_sp = const HOST_SP,
+        resumable_sp = const RESUMABLE_SP,
+        guest_sp = const GUEST_SP,
+        exit = sym trap_exit,
+    )
+}
+
+/// Returns to a suspended guest from its host call; [`status`] says how it ended, or that it is suspended again.
+///
+/// # Safety
+/// The context was entered by [`enter_suspendable`], and what that or the last call of this returned is
+/// [`status::SUSPENDED`]; its border is as it was then.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn resume(context: *mut Context) -> u32 {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        save!(),
+        ".cfi_def_cfa sp, 160",
+        saved!(),
+        "mov x9, sp",
+        "str x9, [x0, #{host_sp}]",
+        "str x9, [x0, #{resumable_sp}]",
+        // CFA = *(x0 + RESUMABLE_SP) + 160.
+        ".cfi_escape 0x0f, 0x06, 0x70, 0x20, 0x06, 0x23, 0xa0, 0x01",
+        "ldp x19, x20, [x0, #{saved}]",
+        "ldp x21, x22, [x0, #{saved} + 16]",
+        "ldp x23, x24, [x0, #{saved} + 32]",
+        "ldp x25, x26, [x0, #{saved} + 48]",
+        "ldp x27, x28, [x0, #{saved} + 64]",
+        "ldp d8, d9, [x0, #{saved} + 80]",
+        "ldp d10, d11, [x0, #{saved} + 96]",
+        "ldp d12, d13, [x0, #{saved} + 112]",
+        "ldp d14, d15, [x0, #{saved} + 128]",
+        "ldr x29, [x0, #{guest_fp}]",
+        "ldr x30, [x0, #{guest_pc}]",
+        "ldr x9, [x0, #{guest_sp}]",
+        "mov sp, x9",
+        "ret",
+        ".cfi_endproc",
+        host_sp = const HOST_SP,
+        resumable_sp = const RESUMABLE_SP,
+        guest_sp = const GUEST_SP,
+        guest_fp = const GUEST_FP,
+        guest_pc = const GUEST_PC,
+        saved = const SAVED_REGISTERS,
+    )
+}
+
+/// Where abandoned guests end, and suspendable ones: returns from the context's innermost [`enter`]. Expects the context in `x19` and the
 /// status in `w0`.
 #[unsafe(naked)]
 unsafe extern "C" fn trap_exit() {
@@ -190,21 +288,44 @@ pub(crate) mod offsets {
 
 /// What host thunks call, as `extern "C" fn(words, cell, values)` on the guest's stack: calls the cell's
 /// [`FuncImport::HOST_CALL`] with the same arguments on the host's. If that returns a status other than zero, the guest
-/// is abandoned.
+/// is abandoned or suspended.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn host_switch() {
     switch_to_host!(
         ["ldr x9, [x1, #{host_call}]", "blr x9"],
-        ["cbz w0, 1f", "b {abandon}", "1:"],
+        ["cbz w0, 1f", "b {leave_guest}", "1:"],
         host_call = const FuncImport::HOST_CALL,
-        abandon = sym abandon,
+        leave_guest = sym leave_guest,
     )
 }
 
-/// Leaves the guest from the host's side; the context is in `x19`.
+/// Leaves the guest from the frame that [`switch_to_host`] made, where its `x19` is; the context is in `x19`, and a
+/// [`host_status`] in `w0`. All other registers that a suspended guest needs are its own again: the host preserved them.
 #[unsafe(naked)]
-unsafe extern "C" fn abandon() {
-    naked_asm!("mov w0, #{status}", "b {exit}", status = const status::ABANDONED, exit = sym trap_exit)
+unsafe extern "C" fn leave_guest() {
+    naked_asm!(
+        "cmp w0, #{suspend}",
+        "mov w0, #{abandoned}",
+        "b.ne 2f",
+        "ldr x9, [sp, #16]",
+        "stp x9, x20, [x19, #{saved}]",
+        "stp x21, x22, [x19, #{saved} + 16]",
+        "stp x23, x24, [x19, #{saved} + 32]",
+        "stp x25, x26, [x19, #{saved} + 48]",
+        "stp x27, x28, [x19, #{saved} + 64]",
+        "stp d8, d9, [x19, #{saved} + 80]",
+        "stp d10, d11, [x19, #{saved} + 96]",
+        "stp d12, d13, [x19, #{saved} + 112]",
+        "stp d14, d15, [x19, #{saved} + 128]",
+        "mov w0, #{suspended}",
+        "2:",
+        "b {exit}",
+        suspend = const host_status::SUSPEND,
+        abandoned = const status::ABANDONED,
+        suspended = const status::SUSPENDED,
+        saved = const SAVED_REGISTERS,
+        exit = sym trap_exit,
+    )
 }
 
 /// Defines the stub of a builtin: see `x86_64.rs`. A pair comes back in `x0` and `x1`.

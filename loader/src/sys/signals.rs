@@ -5,7 +5,7 @@ use std::io;
 
 use super::memory::{self, check};
 
-pub(crate) use libc::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, c_int, sigaction, siginfo_t};
+pub(crate) use libc::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGURG, c_int, sigaction, siginfo_t};
 
 /// A handler that is told what happened.
 pub(crate) type Handler = unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
@@ -20,17 +20,50 @@ pub(crate) fn disposition(signal: c_int) -> io::Result<sigaction> {
     }
 }
 
+/// Whether a system call that a signal interrupts goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Restart {
+    Yes,
+    No,
+}
+
 /// Has `handler` run on the alternate signal stack for each `signal`.
 ///
 /// # Safety
 /// The handler calls only what may be called in a signal handler, and passes on what is not its own.
-pub(crate) unsafe fn install(signal: c_int, handler: Handler) -> io::Result<()> {
+pub(crate) unsafe fn install(signal: c_int, handler: Handler, restart: Restart) -> io::Result<()> {
     // SAFETY: all-zero is a valid sigaction with an empty mask; the caller vouches for the handler.
     unsafe {
         let mut action: sigaction = std::mem::zeroed();
         action.sa_sigaction = handler as *const () as usize;
-        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK;
+        let restart = if restart == Restart::Yes { libc::SA_RESTART } else { 0 };
+        action.sa_flags = libc::SA_SIGINFO | libc::SA_ONSTACK | restart;
         check(sigaction(signal, &raw const action, std::ptr::null_mut()))
+    }
+}
+
+/// Whether somebody handles the signal: neither the kernel's default nor nobody.
+pub(crate) fn is_handled(action: &sigaction) -> bool {
+    !matches!(action.sa_sigaction, libc::SIG_DFL | libc::SIG_IGN)
+}
+
+/// A thread as the kernel knows it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ThreadId(libc::pid_t);
+
+impl ThreadId {
+    /// The calling thread.
+    pub(crate) fn current() -> ThreadId {
+        // SAFETY: the call has no preconditions.
+        ThreadId(unsafe { libc::gettid() })
+    }
+
+    /// Sends it a signal; one that has ended gets nothing.
+    pub(crate) fn send(self, signal: c_int) {
+        // SAFETY: the call has no preconditions. The process is named, so that no other process's thread is meant.
+        unsafe {
+            libc::syscall(libc::SYS_tgkill, libc::getpid(), self.0, signal);
+        }
     }
 }
 

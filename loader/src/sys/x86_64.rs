@@ -7,6 +7,10 @@
 //! not take it for a corrupt one. Frame pointers chain through: `rbp` stays `enter`'s until the thunk pushes it, and
 //! the host's side of a switch pushes the guest's.
 //!
+//! A guest that was entered by [`enter_suspendable`] may be left in a host call and taken up again by [`resume`], in
+//! another frame of the host. So nothing on its stack leads to the host: the chain of frame pointers ends, and both ways
+//! back and unwinders go by the context, which is kept in `rbx`.
+//!
 //! # Safety
 //! The code is as safe as the contexts it is given; [`crate::context::enter`] is the only caller of [`enter`], and
 //! only guest code calls the switches, with its own host words.
@@ -19,15 +23,43 @@ use precast_abi::host::FuncImport;
 
 use super::Registers;
 pub(crate) use super::cpuid::has_feature;
-use crate::context::{Context, status};
+use crate::context::{Context, host_status, status};
 
 const HOST_SP: usize = offset_of!(Context, border.host_sp);
 const GUEST_SP: usize = offset_of!(Context, border.guest_sp);
 const GUEST_FP: usize = offset_of!(Context, border.guest_fp);
 const GUEST_PC: usize = offset_of!(Context, border.guest_pc);
 
-// The unwind rule of `trap_exit` is written in bytes.
-const _: () = assert!(HOST_SP == 0);
+const RESUMABLE_SP: usize = offset_of!(Context, resumable_sp);
+const SAVED_REGISTERS: usize = offset_of!(Context, saved);
+
+// The unwind rules that go by the context are written in bytes.
+const _: () = assert!(HOST_SP == 0 && RESUMABLE_SP == 32);
+
+/// Number of registers that are kept for a suspended guest: rbx, r12 to r15.
+pub(crate) const SAVED: usize = 5;
+
+/// Saves all callee-saved registers where `trap_exit` restores them from; the stack pointer is at the frame then.
+macro_rules! save {
+    () => {
+        "push rbp
+         .cfi_def_cfa_offset 16
+         .cfi_offset rbp, -16
+         push rbx
+         push r12
+         push r13
+         push r14
+         push r15
+         .cfi_def_cfa_offset 56
+         .cfi_offset rbx, -24
+         .cfi_offset r12, -32
+         .cfi_offset r13, -40
+         .cfi_offset r14, -48
+         .cfi_offset r15, -56
+         sub rsp, 8
+         .cfi_def_cfa_offset 64"
+    };
+}
 
 /// Calls `entry(base, code, values)` on the guest's stack; [`status`] says how it ended.
 ///
@@ -85,7 +117,78 @@ pub(crate) unsafe extern "C" fn enter(
     )
 }
 
-/// Where abandoned guests end: returns from the context's innermost [`enter`]. Expects the context in `rbx` and the
+/// As [`enter`], but the guest may be suspended. The context must have no entry under way.
+///
+/// # Safety
+/// As [`enter`].
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn enter_suspendable(
+    context: *mut Context,
+    entry: *const u8,
+    base: *mut u8,
+    code: *const u8,
+    values: *mut u64,
+) -> u32 {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        save!(),
+        "mov rbx, rdi",
+        "mov [rbx + {host_sp}], rsp",
+        "mov [rbx + {resumable_sp}], rsp",
+        // CFA = *(rbx + RESUMABLE_SP) + 64: the frame of this, or of `resume`.
+        ".cfi_escape 0x0f, 0x05, 0x73, 0x20, 0x06, 0x23, 0x40",
+        "mov rsp, [rbx + {guest_sp}]",
+        "and rsp, -16",
+        "mov rax, rsi",
+        "mov rdi, rdx",
+        "mov rsi, rcx",
+        "mov rdx, r8",
+        "xor ebp, ebp",
+        "call rax",
+        "xor eax, eax",
+        "jmp {exit}",
+        ".cfi_endproc",
+        host_sp = const HOST_SP,
+        resumable_sp = const RESUMABLE_SP,
+        guest_sp = const GUEST_SP,
+        exit = sym trap_exit,
+    )
+}
+
+/// Returns to a suspended guest from its host call; [`status`] says how it ended, or that it is suspended again.
+///
+/// # Safety
+/// The context was entered by [`enter_suspendable`], and what that or the last call of this returned is
+/// [`status::SUSPENDED`]; its border is as it was then.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn resume(context: *mut Context) -> u32 {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        save!(),
+        "mov [rdi + {host_sp}], rsp",
+        "mov [rdi + {resumable_sp}], rsp",
+        // CFA = *(rdi + RESUMABLE_SP) + 64.
+        ".cfi_escape 0x0f, 0x05, 0x75, 0x20, 0x06, 0x23, 0x40",
+        "mov rbx, [rdi + {saved}]",
+        "mov r12, [rdi + {saved} + 8]",
+        "mov r13, [rdi + {saved} + 16]",
+        "mov r14, [rdi + {saved} + 24]",
+        "mov r15, [rdi + {saved} + 32]",
+        "mov rbp, [rdi + {guest_fp}]",
+        "mov rsp, [rdi + {guest_sp}]",
+        "ret",
+        ".cfi_endproc",
+        host_sp = const HOST_SP,
+        resumable_sp = const RESUMABLE_SP,
+        guest_sp = const GUEST_SP,
+        guest_fp = const GUEST_FP,
+        saved = const SAVED_REGISTERS,
+    )
+}
+
+/// Where abandoned guests end, and suspendable ones: returns from the context's innermost [`enter`]. Expects the context in `rbx` and the
 /// status in `eax`; no other register and nothing on the guest's stack matters.
 #[unsafe(naked)]
 unsafe extern "C" fn trap_exit() {
@@ -180,21 +283,41 @@ pub(crate) mod offsets {
 
 /// What host thunks call, as `extern "C" fn(words, cell, values)` on the guest's stack: calls the cell's
 /// [`FuncImport::HOST_CALL`] with the same arguments on the host's. If that returns a status other than zero, the guest
-/// is abandoned.
+/// is abandoned or suspended.
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn host_switch() {
     switch_to_host!(
         ["call qword ptr [rsi + {host_call}]"],
-        ["test eax, eax", "jnz {abandon}"],
+        ["test eax, eax", "jnz {leave_guest}"],
         host_call = const FuncImport::HOST_CALL,
-        abandon = sym abandon,
+        leave_guest = sym leave_guest,
     )
 }
 
-/// Leaves the guest from the frame that [`switch_to_host`] made, which has the context.
+/// Leaves the guest from the frame that [`switch_to_host`] made, which has the context; a [`host_status`] is in `eax`. All
+/// registers that a suspended guest needs are its own again: the host preserved them.
 #[unsafe(naked)]
-unsafe extern "C" fn abandon() {
-    naked_asm!("mov rbx, [rbp - 16]", "mov eax, {status}", "jmp {exit}", status = const status::ABANDONED, exit = sym trap_exit)
+unsafe extern "C" fn leave_guest() {
+    naked_asm!(
+        "mov r11, [rbp - 16]",
+        "cmp eax, {suspend}",
+        "mov eax, {abandoned}",
+        "jne 2f",
+        "mov [r11 + {saved}], rbx",
+        "mov [r11 + {saved} + 8], r12",
+        "mov [r11 + {saved} + 16], r13",
+        "mov [r11 + {saved} + 24], r14",
+        "mov [r11 + {saved} + 32], r15",
+        "mov eax, {suspended}",
+        "2:",
+        "mov rbx, r11",
+        "jmp {exit}",
+        suspend = const host_status::SUSPEND,
+        abandoned = const status::ABANDONED,
+        suspended = const status::SUSPENDED,
+        saved = const SAVED_REGISTERS,
+        exit = sym trap_exit,
+    )
 }
 
 /// Defines the stub of a builtin: `builtin_stub!(stub_name => body)` makes `pub(crate) unsafe extern "C" fn stub_name()`,

@@ -52,6 +52,8 @@ pub enum TrapCode {
     HandleTableFull = 22,
     /// A borrowed handle where an owned one is needed. The detail is the handle.
     NotOwned = 23,
+    /// The host's deadline has passed. No row of the trap table has it.
+    Interrupted = 250,
     /// The guest stack is exhausted. Recognised by the fault's address; no row of the trap table has it.
     StackOverflow = 251,
     /// `MIN / -1`, or a float that does not fit an integer.
@@ -66,7 +68,7 @@ pub enum TrapCode {
 
 impl TrapCode {
     /// Every code.
-    pub const ALL: [TrapCode; 28] = [
+    pub const ALL: [TrapCode; 29] = [
         TrapCode::Unreachable,
         TrapCode::UndefinedElement,
         TrapCode::UninitializedElement,
@@ -90,6 +92,7 @@ impl TrapCode {
         TrapCode::TooLong,
         TrapCode::HandleTableFull,
         TrapCode::NotOwned,
+        TrapCode::Interrupted,
         TrapCode::StackOverflow,
         TrapCode::IntegerOverflow,
         TrapCode::MemoryOutOfBounds,
@@ -113,9 +116,13 @@ impl TrapCode {
             TrapCode::NullReference => "null reference",
             TrapCode::UnalignedPointer => "unaligned pointer",
             TrapCode::UnknownHandle => "unknown handle index",
-            TrapCode::WrongHandleType => "handle used with the wrong type, expected guest-defined resource but found a different guest-defined resource",
+            TrapCode::WrongHandleType => {
+                "handle used with the wrong type, expected guest-defined resource but found a different guest-defined resource"
+            }
             TrapCode::ResourceLent => "cannot remove owned resource while borrowed",
-            TrapCode::StringOutOfBounds => "string pointer/length out of bounds of memory: string content out-of-bounds",
+            TrapCode::StringOutOfBounds => {
+                "string pointer/length out of bounds of memory: string content out-of-bounds"
+            }
             TrapCode::ListOutOfBounds => "list pointer/length out of bounds of memory: pointer out of bounds of memory",
             TrapCode::InvalidChar => "invalid `char` bit pattern",
             TrapCode::InvalidDiscriminant => "invalid variant discriminant: unexpected discriminant",
@@ -128,6 +135,7 @@ impl TrapCode {
             TrapCode::TooLong => "string or list byte length too large",
             TrapCode::HandleTableFull => "too many handles",
             TrapCode::NotOwned => "cannot transfer a borrowed handle where an owned one is expected",
+            TrapCode::Interrupted => "interrupted: deadline exceeded",
             TrapCode::StackOverflow => "call stack exhausted",
             TrapCode::IntegerOverflow => "integer overflow",
             TrapCode::MemoryOutOfBounds => "out of bounds memory access",

@@ -1,8 +1,13 @@
 //! `FORMAT.md` draws what the code defines: every field of every record, at its offset.
 
 use precast_abi::bytes::{Field, Span};
+use precast_abi::component::{
+    CanonRow, ComponentExportRow, ComponentFuncRow, ComponentImportRow, ComponentInstanceRow, ComponentTypeRow,
+    HostFuncRow, MemberRow, ResourceRow,
+};
 use precast_abi::meta::{
-    DataRow, ElementRow, ExportRow, FunctionRow, GlobalRow, Header, ImportRow, MemoryRow, RunRow, TableRow, TypeRow,
+    DataRow, ElementRow, ExportRow, FunctionRow, GlobalRow, GroupRow, Header, ImportRow, MemoryRow, RunRow, TableRow,
+    TypeRow,
 };
 use precast_abi::{ABI_VERSION, meta};
 
@@ -24,7 +29,7 @@ fn drawn(heading: &str) -> (usize, Vec<(usize, &'static str, &'static str)>) {
 fn size_of_type(name: &str) -> usize {
     match name {
         "u32" | "i32" => 4,
-        "u64" => 8,
+        "u64" | "i64" => 8,
         "span" => Span::SIZE,
         "[u8; 8]" => 8,
         "[u8; 32]" => 32,
@@ -79,13 +84,23 @@ fn records_are_as_drawn() {
     check::<DataRow>("data");
     check::<ElementRow>("elements");
     check::<RunRow>("runs");
+    check::<GroupRow>("groups");
+    check::<ComponentTypeRow>("component types");
+    check::<MemberRow>("member");
+    check::<ComponentFuncRow>("component funcs");
+    check::<ResourceRow>("resources");
+    check::<ComponentInstanceRow>("component instances");
+    check::<CanonRow>("canons");
+    check::<ComponentImportRow>("component imports");
+    check::<HostFuncRow>("host funcs");
+    check::<ComponentExportRow>("component exports");
 }
 
 #[test]
 fn places_and_version_are_as_drawn() {
     assert!(FORMAT.starts_with(&format!("# The artifact format, version {ABI_VERSION}\n")));
     assert!(FORMAT.contains(&format!(" 0     header          {} bytes", Header::SIZE)));
-    assert!(FORMAT.contains(&format!(" {}   directory       11 spans", Header::SIZE)));
+    assert!(FORMAT.contains(&format!(" {}   directory       20 spans", Header::SIZE)));
     assert!(FORMAT.contains(&format!("| {} | [u8; 32] | digest |", meta::DIGEST_OFFSET)));
     let header = Header::decode(&[0; Header::SIZE]);
     let empty = meta::MetaBuilder::new(header).encode();
@@ -93,6 +108,6 @@ fn places_and_version_are_as_drawn() {
     // A directory of one more table would begin with the first empty table's place somewhere else.
     let directory = &empty[Header::SIZE..];
     let spans: Vec<Span> = directory.chunks_exact(Span::SIZE).map(Span::decode).collect();
-    assert_eq!(spans.len(), 11);
+    assert_eq!(spans.len(), 20);
     assert!(spans.iter().all(|span| span.offset as usize == empty.len() && span.len == 0));
 }

@@ -5,16 +5,15 @@
 
 use std::io;
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
 
-use crate::denial::{Denial, Denials, Listener, shown};
+use crate::denial::{Denial, Denials, Listener};
 use crate::fs::{Dir, FsError};
-use crate::grants::{Address, Grants};
+use crate::grants::{Address, GrantedDir, Grants};
 use crate::net;
 use crate::preview1::{Descriptor, Errno, Object, OpenDir, Rights, Table};
+use crate::preview2::{Shared, Template};
 use crate::stdio::{Input, Output, Stdin, Stdout};
-
-/// The grant of a directory, whichever it is.
-const SOME_DIRECTORY: &str = "fs:HOST";
 
 /// Number of standard streams: the first descriptors.
 const STREAMS: usize = 3;
@@ -84,6 +83,7 @@ pub struct WasiCtxBuilder {
     stdout: Stdout,
     stderr: Stdout,
     on_denial: Option<Listener>,
+    http: crate::http::Settings,
 }
 
 impl WasiCtxBuilder {
@@ -117,6 +117,12 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Sets how HTTP requests of guests are made.
+    pub fn http(mut self, settings: crate::http::Settings) -> Self {
+        self.http = settings;
+        self
+    }
+
     /// Sets who is told when the guest asks for something it was not granted: once for each missing grant, before the
     /// denied call returns to the guest.
     pub fn on_denial(mut self, listener: impl Fn(&Denial) + Send + 'static) -> Self {
@@ -130,11 +136,9 @@ impl WasiCtxBuilder {
     /// # Errors
     /// A granted directory or address cannot be opened, or an argument or variable holds a zero byte.
     pub fn build(self) -> Result<WasiCtx, BuildError> {
-        let environment = self.grants.environment().into_iter().map(|(name, value)| format!("{name}={value}"));
-        let environment: Vec<String> = environment.collect();
-        if let Some(bad) = self.arguments.iter().chain(&environment).find(|text| text.contains('\0')) {
-            return Err(BuildError::ZeroByte(bad.clone()));
-        }
+        let grants_root = self.grants_root();
+        let environment = self.environment()?;
+        let environment = environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect();
         let streams: [_; STREAMS] = [
             Descriptor::input(Input::new(self.stdin)),
             Descriptor::output(Output::stdout(self.stdout)),
@@ -146,7 +150,7 @@ impl WasiCtxBuilder {
         }
         let has_sockets = !self.grants.net.is_empty() || !self.grants.listen.is_empty();
         // A granted root would be hidden by it, and sockets have the numbers after the directories.
-        let offered = !has_sockets && !self.grants.dirs.iter().any(|dir| is_root(&dir.guest));
+        let offered = !has_sockets && !grants_root;
         let ungranted = u32::try_from(STREAMS + self.grants.dirs.len()).ok().filter(|_| offered);
         Ok(WasiCtx {
             arguments: self.arguments,
@@ -162,15 +166,62 @@ impl WasiCtxBuilder {
             looked_in_vain: false,
         })
     }
+
+    /// Opens what is granted, for guests of WASI 0.2: contexts are then made from the template, one for each instance.
+    /// Sockets are opened by the guests themselves, where the grants allow it.
+    ///
+    /// # Errors
+    /// A granted directory cannot be opened, an address to listen on has no meaning, or an argument or variable holds a
+    /// zero byte.
+    pub fn template(self) -> Result<Template, BuildError> {
+        let environment = self.environment()?;
+        let directories = self.grants.dirs.iter().map(|granted| {
+            let dir = open_dir(granted)?;
+            Ok((Arc::new(dir), granted.guest.clone()))
+        });
+        let rules =
+            net::Rules::new(&self.grants).map_err(|(address, source)| BuildError::Listen { address, source })?;
+        Ok(Template::new(Shared {
+            environment,
+            clocks: self.grants.clocks,
+            random: self.grants.random,
+            rules,
+            directories: directories.collect::<Result<_, BuildError>>()?,
+            offers_root: !self.grants_root(),
+            arguments: self.arguments,
+            stdin: self.stdin,
+            stdout: self.stdout,
+            stderr: self.stderr,
+            denials: Mutex::new(Denials::new(self.on_denial)),
+            http: self.http,
+        }))
+    }
+
+    /// The guest's variables, if it can be shown them and its arguments.
+    fn environment(&self) -> Result<Vec<(String, String)>, BuildError> {
+        let environment = self.grants.environment();
+        let variables = environment.iter().flat_map(|(name, value)| [name, value]);
+        if let Some(bad) = self.arguments.iter().chain(variables).find(|text| text.contains('\0')) {
+            return Err(BuildError::ZeroByte(bad.clone()));
+        }
+        Ok(environment)
+    }
+
+    fn grants_root(&self) -> bool {
+        self.grants.dirs.iter().any(|dir| is_root(&dir.guest))
+    }
+}
+
+fn open_dir(granted: &GrantedDir) -> Result<Dir, BuildError> {
+    Dir::open_granted(&granted.host, granted.read_only)
+        .map_err(|source| BuildError::Directory { path: granted.host.clone(), source })
 }
 
 /// Descriptors for the granted directories and sockets.
 fn open(grants: &Grants) -> Result<Vec<Descriptor>, BuildError> {
     let mut opened = Vec::new();
     for granted in &grants.dirs {
-        let dir = Dir::open_granted(&granted.host, granted.read_only)
-            .map_err(|source| BuildError::Directory { path: granted.host.clone(), source })?;
-        opened.push(Descriptor::granted(dir, granted.guest.clone()));
+        opened.push(Descriptor::granted(open_dir(granted)?, granted.guest.clone()));
     }
     for address in &grants.listen {
         let listener =
@@ -195,7 +246,7 @@ impl WasiCtx {
     /// without a call that could be denied. That is so only if sockets are granted and no directory is. Worth telling
     /// if the guest fails.
     pub fn unanswered(&self) -> Option<Denial> {
-        self.looked_in_vain.then(|| ungranted_path("/"))
+        self.looked_in_vain.then(|| Denial::ungranted_path("/"))
     }
 
     /// A context that stands in for one that is lent out.
@@ -237,7 +288,7 @@ impl WasiCtx {
         };
         match missing {
             Some(errno) => {
-                self.denials.report(ungranted_path(path));
+                self.denials.report(Denial::ungranted_path(path));
                 Err(errno)
             }
             None => self.table.dir(fd, rights),
@@ -259,17 +310,14 @@ impl WasiCtx {
 
     /// Turns the result of a file operation into the guest's, and tells the user if a grant was missing.
     pub(crate) fn settle<T>(&mut self, result: Result<T, FsError>) -> Result<T, Errno> {
-        result.map_err(|error| match error {
-            FsError::Os(errno) => errno.into(),
-            FsError::ReadOnly { host } => {
-                let what = format!("a change below {}, which is read-only", shown(&host));
-                self.denials.report(Denial::new(what, format!("fs:{host}")));
-                Errno::RoFs
+        result.map_err(|error| {
+            if let Some(denial) = Denial::of(&error) {
+                self.denials.report(denial);
             }
-            FsError::Escape { path, host } => {
-                let what = format!("{}, which leads out of {}", shown(&path), shown(&host));
-                self.denials.report(Denial::new(what, SOME_DIRECTORY));
-                Errno::Perm
+            match error {
+                FsError::Os(errno) => errno.into(),
+                FsError::ReadOnly { .. } => Errno::RoFs,
+                FsError::Escape { .. } => Errno::Perm,
             }
         })
     }
@@ -278,16 +326,6 @@ impl WasiCtx {
 /// Whether a guest's name of a directory is its root: libraries take paths without a leading slash for the same.
 fn is_root(guest: &str) -> bool {
     guest.split('/').all(|name| name.is_empty() || name == ".")
-}
-
-/// The denial of a path below a root that was not granted; the grant would be of the directory that holds it.
-fn ungranted_path(path: &str) -> Denial {
-    let path = format!("/{}", path.trim_start_matches('/').trim_start_matches("./"));
-    let holder = path.trim_end_matches('/').rsplit_once('/').map_or("/", |(holder, _)| holder);
-    // A shell, a terminal or the grant's own syntax could read anything else in another way.
-    let plain = holder.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) && holder.len() < 200;
-    let guest = if holder.is_empty() || !plain { "/" } else { holder };
-    Denial::new(shown(&path), format!("{SOME_DIRECTORY}={guest}"))
 }
 
 #[cfg(test)]
@@ -317,16 +355,6 @@ mod tests {
         drop(taken);
         let expected = format!("cannot connect to the granted address {address}");
         assert_eq!(message(Grant::Net(Some(address))), expected);
-    }
-
-    #[test]
-    fn the_grant_of_a_denied_path_is_that_of_its_holder() {
-        let grant = |path: &str| ungranted_path(path).grant;
-        assert_eq!(grant("."), "fs:HOST=/");
-        assert_eq!(grant("file"), "fs:HOST=/");
-        assert_eq!(grant("./a/b/"), "fs:HOST=/a");
-        assert_eq!(grant("/a/b/c"), "fs:HOST=/a/b");
-        assert_eq!(grant("$(x)/y"), "fs:HOST=/");
     }
 
     #[test]

@@ -6,6 +6,11 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
+use crate::fs::FsError;
+
+/// The grant of a directory, whichever it is.
+const SOME_DIRECTORY: &str = "fs:HOST";
+
 /// Something the guest asked for and was not granted.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Denial {
@@ -24,6 +29,31 @@ impl fmt::Display for Denial {
 impl Denial {
     pub(crate) fn new(what: impl Into<String>, grant: impl Into<String>) -> Self {
         Self { what: what.into(), grant: grant.into() }
+    }
+
+    /// Of a file operation that failed, if it did for want of a grant.
+    pub(crate) fn of(error: &FsError) -> Option<Self> {
+        match error {
+            FsError::Os(_) => None,
+            FsError::ReadOnly { host } => {
+                let what = format!("a change below {}, which is read-only", shown(host));
+                Some(Self::new(what, format!("fs:{host}")))
+            }
+            FsError::Escape { path, host } => {
+                let what = format!("{}, which leads out of {}", shown(path), shown(host));
+                Some(Self::new(what, SOME_DIRECTORY))
+            }
+        }
+    }
+
+    /// Of a path below a root that was not granted; the grant would be of the directory that holds it.
+    pub(crate) fn ungranted_path(path: &str) -> Self {
+        let path = format!("/{}", path.trim_start_matches('/').trim_start_matches("./"));
+        let holder = path.trim_end_matches('/').rsplit_once('/').map_or("/", |(holder, _)| holder);
+        // A shell, a terminal or the grant's own syntax could read anything else in another way.
+        let plain = holder.chars().all(|c| c.is_ascii_alphanumeric() || "/._-".contains(c)) && holder.len() < 200;
+        let guest = if holder.is_empty() || !plain { "/" } else { holder };
+        Self::new(shown(&path), format!("{SOME_DIRECTORY}={guest}"))
     }
 }
 
@@ -87,6 +117,16 @@ mod tests {
                 "denied: the guest asked for random numbers; grant it with --allow=random"
             ]
         );
+    }
+
+    #[test]
+    fn the_grant_of_a_denied_path_is_that_of_its_holder() {
+        let grant = |path: &str| Denial::ungranted_path(path).grant;
+        assert_eq!(grant("."), "fs:HOST=/");
+        assert_eq!(grant("file"), "fs:HOST=/");
+        assert_eq!(grant("./a/b/"), "fs:HOST=/a");
+        assert_eq!(grant("/a/b/c"), "fs:HOST=/a/b");
+        assert_eq!(grant("$(x)/y"), "fs:HOST=/");
     }
 
     #[test]

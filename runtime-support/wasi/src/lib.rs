@@ -13,16 +13,20 @@
 //! context  WasiCtx: one guest's grants turned into capabilities
 //! fs, net, stdio   the capabilities, independent of any ABI
 //! preview1 WASI 0.1: guest pointers, errno, rights and the 46 functions over those capabilities
+//! preview2 WASI 0.2: the interfaces of the Component Model over those capabilities
 //! ```
 
-#![forbid(unsafe_code)]
+// Generated bindings are the exception.
+#![deny(unsafe_code)]
 
 mod context;
 mod denial;
 mod fs;
 mod grants;
+pub mod http;
 mod net;
 pub mod preview1;
+pub mod preview2;
 mod stdio;
 
 pub use context::{BuildError, WasiCtx, WasiCtxBuilder};
@@ -30,7 +34,7 @@ pub use denial::Denial;
 pub use grants::{Address, Grant, GrantError, Grants, SYNTAX};
 pub use stdio::{OutputPipe, Stdin, Stdout};
 
-/// The guest ended itself with this status (`proc_exit`).
+/// The guest ended itself with this status (`proc_exit`, or `wasi:cli/exit`).
 ///
 /// A host function returns it as an error, so that the guest is abandoned; the embedder finds it by downcasting the
 /// error of the call.

@@ -46,7 +46,12 @@ impl OutputPipe {
         self.lock().clone()
     }
 
-    fn write(&self, bytes: &[u8]) -> io::Result<usize> {
+    /// How many bytes more it takes.
+    pub(crate) fn room(&self) -> usize {
+        self.limit.saturating_sub(self.lock().len())
+    }
+
+    pub(crate) fn write(&self, bytes: &[u8]) -> io::Result<usize> {
         let mut held = self.lock();
         let room = self.limit.saturating_sub(held.len()).min(bytes.len());
         if room == 0 && !bytes.is_empty() {

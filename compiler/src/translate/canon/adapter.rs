@@ -8,7 +8,7 @@ use precast_abi::trap::TrapCode;
 use super::super::translator::{FuncTranslator, trap_code};
 use super::access::{Allocation, Bad, Range};
 use super::handle::{Lends, lends_in_branches};
-use super::shape::{Shape, Shapes};
+use super::shape::Shape;
 use super::transfer::{Source, Target, Transfer};
 use crate::Error;
 use crate::component::linkage::Type;
@@ -26,7 +26,7 @@ pub(super) fn emit(
         t.ins().trap(trap_code(TrapCode::CannotEnter));
         return Ok(());
     }
-    let shapes = Shapes::new(&component.types);
+    let shapes = &component.shapes;
     let ty = &component.func_types[adapter.caller_ty];
     let params: Vec<Type> = ty.params.iter().map(|(_, ty)| *ty).collect();
     let shape = shapes.record(params.iter().copied());
@@ -34,14 +34,13 @@ pub(super) fn emit(
     if let Some(ty) = ty.result {
         shapes.of(ty).check()?;
     }
-    let call = Call { component, shapes: &shapes, adapter, params, shape, result: ty.result };
+    let call = Call { component, adapter, params, shape, result: ty.result };
     call.emit(t, arguments)
 }
 
 /// A call through an adapter.
 struct Call<'c> {
     component: &'c ComponentProgram,
-    shapes: &'c Shapes,
     adapter: &'c Adapter,
     params: Vec<Type>,
     /// Of the parameters, as a record.
@@ -52,7 +51,7 @@ struct Call<'c> {
 impl Call<'_> {
     fn emit(&self, t: &mut FuncTranslator<'_>, arguments: &[Value]) -> Result<(), Error> {
         let (component, adapter) = (self.component, self.adapter);
-        let has_borrows = |ty: Type| !self.shapes.of(ty).borrows.is_empty();
+        let has_borrows = |ty: Type| !self.component.shapes.of(ty).borrows.is_empty();
         let in_branches = self.params.iter().any(|ty| lends_in_branches(component, *ty, &has_borrows));
         let mut lends = Lends::begin(t, component, in_branches);
         let callee_arguments = self.params(t, arguments, &mut lends)?;
@@ -102,7 +101,7 @@ impl Call<'_> {
         callee_results: &[Value],
     ) -> Result<Vec<Value>, Error> {
         let Some(ty) = self.result else { return Ok(Vec::new()) };
-        let shape = self.shapes.of(ty);
+        let shape = self.component.shapes.of(ty);
         let (caller, callee) = (&self.adapter.caller, &self.adapter.callee);
         // No result has a borrowed handle in it.
         let mut lends = Lends::default();
@@ -125,7 +124,7 @@ impl Call<'_> {
         to: &'a Side,
         lends: &'t mut Lends,
     ) -> Transfer<'t, 'a, 'f> {
-        Transfer { t, component: self.component, shapes: self.shapes, from, to, lends, conditional: 0 }
+        Transfer { t, component: self.component, from, to, lends, conditional: 0 }
     }
 
     /// Whether the callee's result is the caller's, and nothing has to be done for either.

@@ -17,7 +17,7 @@ use crate::component::linkage::Type;
 impl Transfer<'_, '_, '_> {
     /// Moves a list whose elements have these parts.
     pub(super) fn list(&mut self, element: &[Type], from: Source<'_>, to: Target<'_>) -> Result<(), Error> {
-        let shape = self.shapes.record(element.iter().copied());
+        let shape = self.component.shapes.record(element.iter().copied());
         let (pointer, len) = self.load_pair(from)?;
         let long_len = self.t.ins().uextend(I64, len);
         // Below 2^32 and 2^28, so that this cannot overflow.

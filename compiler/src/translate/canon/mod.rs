@@ -33,6 +33,7 @@ use cranelift_codegen::ir::Function;
 use cranelift_codegen::isa::TargetIsa;
 
 pub(crate) use self::glue::GlueHelper;
+pub(crate) use self::shape::Shapes;
 use super::{Entry, Scratch, build};
 use crate::Error;
 use crate::component::linkage::{ComponentInstance, Resource};

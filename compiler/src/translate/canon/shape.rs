@@ -15,7 +15,7 @@ use crate::error::Place;
 /// How deep types may be nested.
 const DEPTH_LIMIT: u64 = 100;
 /// How many types a function's may consist of, written out.
-const NODE_LIMIT: u64 = 20_000;
+const NODE_LIMIT: u64 = 10_000;
 /// How large a value may be in memory, in bytes.
 const SIZE_LIMIT: u64 = precast_abi::component::MAX_BYTE_LENGTH as u64;
 /// Up to this many elements of a fixed-length list are written out; more are a loop.

@@ -117,7 +117,8 @@ impl Transfer<'_, '_, '_> {
                     |transfer| Ok([to.pointer, transfer.tagged(units)]),
                     |transfer| {
                         transfer.transcode(Builtin::utf16_to_latin1, to, text, Some(TrapCode::InvalidUtf16))?;
-                        let to = transfer.resize(to, bytes, 1, units)?;
+                        // As aligned as at first: these strings always are (component/strings.wast).
+                        let to = transfer.resize(to, bytes, 2, units)?;
                         Ok([to.pointer, units])
                     },
                 )

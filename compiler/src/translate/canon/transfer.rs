@@ -16,7 +16,7 @@ use super::super::translator::{FuncTranslator, Region, trap_code};
 use super::access::{Allocation, Bad, Place, Range};
 use super::glue::GlueHelper;
 use super::handle::Lends;
-use super::shape::{FlagWord, Shape, Shapes, UNROLLED, align_to, flag_words};
+use super::shape::{FlagWord, Shape, UNROLLED, align_to, flag_words};
 use crate::Error;
 use crate::component::linkage::{Type, TypeDef};
 use crate::component::program::{ComponentProgram, Side};
@@ -75,8 +75,6 @@ pub(super) struct Transfer<'t, 'a, 'f> {
     pub(super) t: &'t mut FuncTranslator<'f>,
     /// The component.
     pub(super) component: &'a ComponentProgram,
-    /// What its types look like.
-    pub(super) shapes: &'a Shapes,
     /// Who gives the values.
     pub(super) from: &'a Side,
     /// Who takes them.
@@ -91,7 +89,7 @@ impl<'a> Transfer<'_, 'a, '_> {
     /// Moves a value.
     pub(super) fn value(&mut self, ty: Type, from: Source<'_>, mut to: Target<'_>) -> Result<(), Error> {
         let component = self.component;
-        let shape = self.shapes.of(ty);
+        let shape = self.component.shapes.of(ty);
         if let (Source::Memory(from), Target::Memory(to), true) = (from, &to, shape.plain) {
             self.copy_plain(from, *to, shape);
             return Ok(());
@@ -136,7 +134,7 @@ impl<'a> Transfer<'_, 'a, '_> {
     ) -> Result<(), Error> {
         let (mut first, mut offset) = (0, 0);
         for ty in types {
-            let shape = self.shapes.of(ty);
+            let shape = self.component.shapes.of(ty);
             offset = align_to(offset, shape.align);
             self.value(ty, from.part(first, shape.flat_len(), offset)?, to.part(offset))?;
             first += shape.flat_len();
@@ -147,13 +145,13 @@ impl<'a> Transfer<'_, 'a, '_> {
 
     fn fixed_list(&mut self, element: Type, count: u32, from: Source<'_>, mut to: Target<'_>) -> Result<(), Error> {
         if let (Source::Memory(from), Target::Memory(to), true) = (from, &to, count > UNROLLED) {
-            let shape = self.shapes.of(element);
+            let shape = self.component.shapes.of(element);
             let from = self.t.ins().iadd_imm_s(from.address, i64::from(from.offset));
             let to = self.t.ins().iadd_imm_s(to.address, i64::from(to.offset));
             let bytes = self.t.ins().iconst(I64, shape.size.saturating_mul(count.into()).cast_signed());
             return self.elements(&[element], shape.size, bytes, from, to);
         }
-        let shape = self.shapes.of(element);
+        let shape = self.component.shapes.of(element);
         for index in 0..count as usize {
             let offset = shape.size * index as u64;
             self.value(element, from.part(index * shape.flat_len(), shape.flat_len(), offset)?, to.part(offset))?;

@@ -35,7 +35,7 @@ impl Transfer<'_, '_, '_> {
         self.t.ins().trapnz(is_bad, trap_code(TrapCode::InvalidDiscriminant));
         self.store_scalar(as_number, case, &mut to.part(0));
 
-        let payload_align = cases.iter().flatten().map(|ty| self.shapes.of(*ty).align).max().unwrap_or(1);
+        let payload_align = cases.iter().flatten().map(|ty| self.component.shapes.of(*ty).align).max().unwrap_or(1);
         let offset = align_to(discriminant_bytes, payload_align);
         let joined = shape.flat.as_deref().and_then(|flat| flat.get(1..)).unwrap_or_default();
         let from = from.part(1, joined.len(), offset)?;
@@ -117,7 +117,7 @@ impl Transfer<'_, '_, '_> {
         from: Source<'_>,
         to: &mut Target<'_>,
     ) -> Result<(), Error> {
-        let flat = payload.and_then(|ty| self.shapes.of(ty).flat.as_deref()).unwrap_or_default();
+        let flat = payload.and_then(|ty| self.component.shapes.of(ty).flat.as_deref()).unwrap_or_default();
         let lifted: Vec<Value> = match from {
             Source::Flat(values) => values.iter().zip(flat).map(|(value, ty)| self.coerce(*value, *ty)).collect(),
             Source::Memory(_) => Vec::new(),

@@ -199,6 +199,16 @@ impl Dir {
         Ok(entries)
     }
 
+    /// The names one after the other, without `.` and `..`: as many as the guest asks for are read.
+    pub(crate) fn read(&self) -> Result<Entries, FsError> {
+        Ok(Entries(rustix::fs::Dir::read_from(self.dir.as_fd())?))
+    }
+
+    /// Whether something below may be changed.
+    pub(crate) fn is_writable(&self) -> bool {
+        !self.root.read_only
+    }
+
     /// Tells a path that leads out of the grant from what the system refused. cap-std marks the former by an error of
     /// its own making, without a number.
     fn inside<T>(&self, paths: &[&str], result: io::Result<T>) -> Result<T, FsError> {
@@ -210,6 +220,30 @@ impl Dir {
             }
             _ => FsError::Os(os_error(&error)),
         })
+    }
+}
+
+/// The names in a directory. One that is not Unicode cannot be told to a guest and is left out.
+#[derive(Debug)]
+pub(crate) struct Entries(rustix::fs::Dir);
+
+impl Iterator for Entries {
+    type Item = Result<Entry, FsError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let entry = match self.0.next()? {
+                Ok(entry) => entry,
+                Err(errno) => return Some(Err(errno.into())),
+            };
+            match entry.file_name().to_str() {
+                Ok("." | "..") | Err(_) => {}
+                Ok(name) => {
+                    let name = name.to_string();
+                    return Some(Ok(Entry { name, inode: entry.ino(), kind: entry.file_type().into() }));
+                }
+            }
+        }
     }
 }
 

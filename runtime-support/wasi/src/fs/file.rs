@@ -3,10 +3,11 @@
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::FileExt;
 
 use rustix::fs::{FallocateFlags, OFlags, Timestamps};
+use rustix::io::ReadWriteFlags;
 
 pub(crate) use rustix::fs::Advice;
 
@@ -73,10 +74,6 @@ impl File {
         Self { file, root }
     }
 
-    pub(crate) fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.as_fd()
-    }
-
     pub(crate) fn read(&self, into: &mut [u8]) -> io::Result<usize> {
         retry(|| (&self.file).read(into))
     }
@@ -91,6 +88,12 @@ impl File {
 
     pub(crate) fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
         retry(|| self.file.write_at(bytes, offset))
+    }
+
+    /// Writes at the end, wherever that is by then.
+    pub(crate) fn append(&self, bytes: &[u8]) -> io::Result<usize> {
+        let buffers = [io::IoSlice::new(bytes)];
+        retry(|| Ok(rustix::io::pwritev2(&self.file, &buffers, 0, ReadWriteFlags::APPEND)?))
     }
 
     pub(crate) fn seek(&self, to: SeekFrom) -> io::Result<u64> {
@@ -137,6 +140,18 @@ impl File {
     pub(crate) fn remaining(&self) -> io::Result<u64> {
         let position = self.seek(SeekFrom::Current(0))?;
         Ok(self.stat()?.size.saturating_sub(position))
+    }
+}
+
+impl AsFd for File {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+}
+
+impl AsRawFd for File {
+    fn as_raw_fd(&self) -> RawFd {
+        self.file.as_raw_fd()
     }
 }
 

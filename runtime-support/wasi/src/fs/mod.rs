@@ -11,7 +11,7 @@ mod stat;
 use std::io;
 use std::sync::Arc;
 
-pub(crate) use dir::{Dir, Entry, OpenHow, Opened};
+pub(crate) use dir::{Dir, Entries, Entry, OpenHow, Opened};
 pub(crate) use file::{Advice, File, StatusFlags, retry};
 pub(crate) use stat::{FileKind, NewTime, Stat};
 

@@ -12,6 +12,7 @@ pub(crate) enum FileKind {
     BlockDevice,
     CharacterDevice,
     Directory,
+    Fifo,
     Regular,
     Socket,
     Symlink,
@@ -26,8 +27,8 @@ impl From<FileType> for FileKind {
             FileType::Socket => Self::Socket,
             FileType::CharacterDevice => Self::CharacterDevice,
             FileType::BlockDevice => Self::BlockDevice,
-            // Neither has a name in WASI.
-            FileType::Fifo | FileType::Unknown => Self::Unknown,
+            FileType::Fifo => Self::Fifo,
+            FileType::Unknown => Self::Unknown,
         }
     }
 }
@@ -79,6 +80,13 @@ pub(crate) enum NewTime {
     Now,
     /// Nanoseconds since 1970.
     At(u64),
+}
+
+impl Stat {
+    /// Whether two of them are of the same object.
+    pub(crate) fn is_same_object(&self, other: &Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
 }
 
 impl NewTime {

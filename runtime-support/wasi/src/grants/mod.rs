@@ -36,9 +36,9 @@ pub enum Grant {
     Clocks,
     /// Random numbers.
     Random,
-    /// Outgoing TCP connections to this address, or to any.
+    /// Reaching this address, or the whole network: any address, and with WASI 0.2 listening on any.
     Net(Option<Address>),
-    /// Listening for TCP connections on this address.
+    /// Listening on this address.
     Listen(Address),
 }
 
@@ -47,7 +47,7 @@ pub enum Grant {
 pub struct Address {
     /// Host name, IPv4 address, or IPv6 address without brackets.
     pub host: String,
-    /// TCP port; for listening, 0 lets the system choose.
+    /// Port; for listening, 0 lets the system choose.
     pub port: u16,
 }
 

@@ -2,6 +2,7 @@
 //! done with it, where it stands, and its end.
 
 use std::io::SeekFrom;
+use std::os::fd::AsFd;
 
 use super::errno::Errno;
 use super::memory::GuestMemory;

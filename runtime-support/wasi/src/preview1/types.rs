@@ -142,7 +142,8 @@ impl FdFlags {
 /// `filetype` of something in the file system.
 pub(crate) fn filetype(kind: FileKind) -> u8 {
     match kind {
-        FileKind::Unknown => 0,
+        // A pipe has no name in WASI 0.1.
+        FileKind::Unknown | FileKind::Fifo => 0,
         FileKind::BlockDevice => 1,
         FileKind::CharacterDevice => 2,
         FileKind::Directory => 3,

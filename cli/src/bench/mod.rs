@@ -3,24 +3,28 @@
 //! Each quantity is a list of samples of which median and 99th percentile are told. A sample costs two readings of the
 //! clock (some 50 ns) more than what it measures; calls that take less than that are timed in batches.
 
+mod component;
+mod module;
+mod repeat;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use precast_loader::{Artifact, Bound, Instance, Linker, Policy};
-use precast_wasi::{Grant, Grants, OutputPipe, Stdin, Stdout, WasiCtx};
+use precast_loader::{Artifact, Linker, Policy};
+use precast_wasi::{Grant, Grants, OutputPipe, Stdin, Stdout, WasiCtx, WasiCtxBuilder};
 use serde_json::{Value, json};
 use tempfile::NamedTempFile;
 
 use crate::args::BenchArgs;
 use crate::artifact::{self, Source};
-use crate::call::{COMMAND, Call};
 use crate::error::Error;
 use crate::guest::{self, Stop};
 use crate::output;
-use crate::repeat::{Repeat, repeat};
 use crate::trap::Backtrace;
+use component::Component;
+use module::Module;
 
 /// How long one quantity is sampled, unless that would give fewer than [`MIN_SAMPLES`].
 const BUDGET: Duration = Duration::from_secs(2);
@@ -36,12 +40,17 @@ pub(crate) fn run(mut args: BenchArgs) -> Result<ExitCode, Error> {
     find_file(&mut args);
     let (artifact, source) = artifact::open(&args.file, &args.cache, &args.codegen)?;
     let (path, _temporary) = file(source)?;
-    let calls = Calls::new(&args, &artifact)?;
     let samples = args.iterations as usize;
-    // A context is part of a cycle for those that use one only.
-    let measured = match guest::imports_wasi(&artifact) {
-        true => Bench::new(path, samples, calls, guest::wasi_linker(), sink).measure(&artifact)?,
-        false => Bench::new(path, samples, calls, Linker::new(), || Ok(())).measure(&artifact)?,
+    let measured = if artifact.is_component() {
+        let subject = Component::new(&args, &artifact)?;
+        Bench { path, samples, subject }.measure(&artifact)?
+    } else if guest::imports_wasi(&artifact) {
+        let subject = Module::new(&args, &artifact, guest::wasi_linker(), || sink().build().map_err(no_context))?;
+        Bench { path, samples, subject }.measure(&artifact)?
+    } else {
+        // A context is part of a cycle for those that use one only.
+        let subject = Module::new(&args, &artifact, Linker::new(), || Ok(()))?;
+        Bench { path, samples, subject }.measure(&artifact)?
     };
     let text = if args.json { format!("{:#}\n", to_json(&measured)) } else { to_text(&measured) };
     output::print(text)?;
@@ -76,57 +85,54 @@ fn file(source: Source) -> Result<(PathBuf, Option<NamedTempFile>), Error> {
     }
 }
 
-/// What to call.
-struct Calls {
-    /// First, in each instance of a reactor.
-    initializer: Option<Call>,
-    /// What is measured.
-    main: Option<Call>,
+/// A guest of some kind: how it is bound, instantiated and called.
+trait Subject {
+    type Bound;
+    type Instance;
+
+    fn bind(&self, artifact: &Artifact) -> Result<Self::Bound, Error>;
+
+    /// Instantiates; of a reactor, its initialiser is called too.
+    fn instantiate(&self, bound: &Self::Bound) -> Result<Self::Instance, Error>;
+
+    /// Makes the call that is measured, if there is one.
+    fn call(&self, instance: &mut Self::Instance) -> Result<(), Error>;
+
+    /// Whether there is a call, and whether it can be made again in the same instance.
+    fn calls(&self) -> Calls;
+
+    /// The call, prepared to be made again and again.
+    fn repeat(&self, instance: &Self::Instance) -> Result<Repeat<'_, Self::Instance>, Error>;
 }
 
-impl Calls {
-    fn new(args: &BenchArgs, artifact: &Artifact) -> Result<Self, Error> {
-        let main = match &args.invoke {
-            Some(export) => Some(Call::new(artifact, export, &args.args)?),
-            None if !args.args.is_empty() => {
-                return Err(Error::Usage("arguments are for the function that --invoke names".into()));
-            }
-            None => Call::without_params(artifact, COMMAND),
-        };
-        if main.is_none() {
-            output::tell(format_args!(
-                "precast: no `{COMMAND}` is exported and no --invoke given: cycles are without a call"
-            ));
-        }
-        let initializer = main.as_ref().and_then(|call| call.initializer(artifact));
-        Ok(Calls { initializer, main })
-    }
+/// Makes a call so many times.
+type Repeat<'s, I> = Box<dyn Fn(&mut I, u64) -> Result<(), Error> + 's>;
+
+/// How often the call can be made in an instance.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Calls {
+    None,
+    /// It is that of a command, which runs once in its life.
+    Once,
+    Often,
 }
 
-/// What is measured. `T` is what the instances' stores hold.
-struct Bench<T> {
+/// What is measured.
+struct Bench<S> {
     path: PathBuf,
     /// At most this many samples.
     samples: usize,
-    calls: Calls,
-    linker: Linker<T>,
-    /// Makes a store's data, as part of each cycle.
-    data: fn() -> Result<T, Error>,
+    subject: S,
 }
 
-impl<T: 'static> Bench<T> {
-    fn new(path: PathBuf, samples: usize, calls: Calls, mut linker: Linker<T>, data: fn() -> Result<T, Error>) -> Self {
-        linker.trap_missing_functions();
-        Bench { path, samples, calls, linker, data }
-    }
-
+impl<S: Subject> Bench<S> {
     fn measure(&self, artifact: &Artifact) -> Result<[Measured; 4], Error> {
         let opening = self.sample(|| timed(|| open(&self.path)).map(|(time, _)| time))?;
         let first = self.sample(|| {
-            let bound = guest::bind(&self.linker, &open(&self.path)?)?;
+            let bound = self.subject.bind(&open(&self.path)?)?;
             timed(|| self.cycle(&bound)).map(|(time, ())| time)
         })?;
-        let bound = guest::bind(&self.linker, artifact)?;
+        let bound = self.subject.bind(artifact)?;
         self.warm_up(&bound)?;
         let cycle = self.sample(|| timed(|| self.cycle(&bound)).map(|(time, ())| time))?;
         let call = self.call_alone(&bound)?;
@@ -134,24 +140,13 @@ impl<T: 'static> Bench<T> {
     }
 
     /// Instantiates, calls and drops.
-    fn cycle(&self, bound: &Bound<T>) -> Result<(), Error> {
-        let mut instance = self.instantiate(bound)?;
-        match &self.calls.main {
-            Some(call) => completed(guest::call(&mut instance, call)),
-            None => Ok(()),
-        }
-    }
-
-    fn instantiate(&self, bound: &Bound<T>) -> Result<Instance<T>, Error> {
-        let mut instance = bound.instantiate((self.data)()?).map_err(|error| failed(error.into()))?;
-        if let Some(initializer) = &self.calls.initializer {
-            completed(guest::call(&mut instance, initializer))?;
-        }
-        Ok(instance)
+    fn cycle(&self, bound: &S::Bound) -> Result<(), Error> {
+        let mut instance = self.subject.instantiate(bound)?;
+        self.subject.call(&mut instance)
     }
 
     /// Lets slots learn what the guest writes.
-    fn warm_up(&self, bound: &Bound<T>) -> Result<(), Error> {
+    fn warm_up(&self, bound: &S::Bound) -> Result<(), Error> {
         let started = Instant::now();
         for _ in 0..WARM_UP_CYCLES {
             self.cycle(bound)?;
@@ -164,18 +159,20 @@ impl<T: 'static> Bench<T> {
 
     /// The call alone. A command runs once in its life, so each call of `_start` has an instance of its own, whose
     /// making is not counted; anything else is called again and again in one instance.
-    fn call_alone(&self, bound: &Bound<T>) -> Result<Vec<u64>, Error> {
-        let Some(call) = &self.calls.main else { return Ok(vec![0]) };
-        if call.export == COMMAND {
-            return self.sample(|| {
-                let mut instance = self.instantiate(bound)?;
-                timed(|| completed(guest::call(&mut instance, call))).map(|(time, ())| time)
-            });
+    fn call_alone(&self, bound: &S::Bound) -> Result<Vec<u64>, Error> {
+        match self.subject.calls() {
+            Calls::None => return Ok(vec![0]),
+            Calls::Once => {
+                return self.sample(|| {
+                    let mut instance = self.subject.instantiate(bound)?;
+                    timed(|| self.subject.call(&mut instance)).map(|(time, ())| time)
+                });
+            }
+            Calls::Often => {}
         }
-        let mut instance = self.instantiate(bound)?;
-        let func = guest::function(&instance, call)?;
-        let repeat = repeat(&instance, func, &call.params);
-        let mut time = |count| timed(|| times(count, &repeat, &mut instance)).map(|(time, ())| time);
+        let mut instance = self.subject.instantiate(bound)?;
+        let repeat = self.subject.repeat(&instance)?;
+        let mut time = |count| timed(|| repeat(&mut instance, count)).map(|(time, ())| time);
         let mut batch = 1;
         // The better of two, since the first call finds everything cold.
         while batch < LARGEST_BATCH && time(batch)?.min(time(batch)?) < BATCH {
@@ -204,27 +201,22 @@ fn timed<X>(work: impl FnOnce() -> Result<X, Error>) -> Result<(u64, X), Error> 
     Ok((u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), made))
 }
 
-fn times<T>(count: u64, repeat: &Repeat<T>, instance: &mut Instance<T>) -> Result<(), Error> {
-    for _ in 0..count {
-        completed(repeat(instance).map_err(Stop::from))?;
-    }
-    Ok(())
-}
-
 fn open(path: &Path) -> Result<Artifact, Error> {
     Artifact::open(path, Policy::Verify).map_err(|error| Error::context("cannot open the artifact", error))
 }
 
 /// A world for the guest in which it may tell the time and draw numbers, and nobody listens.
-fn sink() -> Result<WasiCtx, Error> {
+fn sink() -> WasiCtxBuilder {
     let discard = || Stdout::Pipe(OutputPipe::new(usize::MAX));
     WasiCtx::builder()
         .grants(Grants::none().with(Grant::Clocks).with(Grant::Random))
         .stdin(Stdin::Bytes(Vec::new()))
         .stdout(discard())
         .stderr(discard())
-        .build()
-        .map_err(|error| Error::context("cannot make a WASI context", error))
+}
+
+fn no_context(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::context("cannot make a WASI context", error)
 }
 
 /// A guest that ends itself has completed too.
@@ -241,6 +233,10 @@ fn failed(stop: Stop) -> Error {
         Stop::Trap(trap) => Error::Failed(format!("the guest trapped: {}", Backtrace(&trap))),
         Stop::Failed(error) => error,
     }
+}
+
+fn arguments_without_function() -> Error {
+    Error::Usage("arguments are for the function that --invoke names".into())
 }
 
 /// The sample that `percent` of them do not exceed. `samples` are sorted and not empty.

@@ -1,0 +1,148 @@
+//! `precast serve`: a component answers HTTP requests, each in an instance of its own.
+//!
+//! What comes in: an artifact, or a component that becomes one, and an address. What goes out: responses, until the
+//! process is told to end. Workers share nothing that changes: each has a thread, a listening socket (the kernel spreads
+//! connections over them), a runtime and counters.
+//!
+//! ```text
+//! run: open ─▶ bind ─▶ listen ─▶ workers (worker.rs) ── a task for each connection ─▶ service.rs: one request
+//!                          └──▶ control.rs: signals, metrics                           log.rs, stats.rs: its record
+//! ```
+
+mod control;
+mod duration;
+mod log;
+mod service;
+mod stats;
+mod worker;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use precast_loader::component::{Bound, Linker};
+use precast_loader::{Artifact, Limits};
+use precast_wasi::http::Proxy;
+use precast_wasi::preview2::{self, Ctx, Template};
+use precast_wasi::{Grants, Stdin, WasiCtx, http};
+
+pub(crate) use duration::parse_duration;
+
+use crate::args::ServeArgs;
+use crate::error::Error;
+use crate::{artifact, output};
+use log::{AccessLog, Failures};
+use service::Service;
+use stats::Stats;
+use worker::Listener;
+
+/// What handlers of requests export.
+const HANDLER: &str = "wasi:http/incoming-handler";
+
+pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Error> {
+    // Before anything is compiled, so that a mistake costs no time.
+    let template = template(grants(&args)?, &args.file)?;
+    let log = AccessLog::open(args.access_log.as_ref())?;
+    let listeners = worker::listen(args.addr, workers(&args))?;
+    let addr = listeners[0].addr()?;
+    let (artifact, _) = artifact::open(&args.file, &args.cache, &args.codegen)?;
+    let bound = bind(&artifact, &args)?;
+
+    let stats: Arc<[Stats]> = listeners.iter().map(|_| Stats::default()).collect();
+    let failures = Arc::new(Failures::default());
+    let services = (0..listeners.len()).map(|index| {
+        let proxy = Proxy::new(bound.clone(), |ctx: &mut Ctx| ctx).timeout(Some(args.timeout));
+        Service::new(proxy, template.clone(), log.clone(), failures.clone(), stats.clone(), index)
+    });
+    let services = services.collect::<Vec<_>>();
+    serve(listeners, services, stats, addr, &args)
+}
+
+/// Starts the workers and waits for the end.
+fn serve(
+    listeners: Vec<Listener>,
+    services: Vec<Service>,
+    stats: Arc<[Stats]>,
+    addr: SocketAddr,
+    args: &ServeArgs,
+) -> Result<ExitCode, Error> {
+    let control = control::Control::new(stats, args.metrics_addr, args.grace)?;
+    std::thread::scope(|scope| {
+        let workers = listeners.into_iter().zip(services).map(|(listener, service)| {
+            let end = control.end();
+            let name = format!("precast-worker-{}", service.index());
+            let worker = move || worker::run(listener, service, end);
+            let thread = std::thread::Builder::new().name(name).spawn_scoped(scope, worker);
+            thread.map_err(|error| Error::context("cannot start a worker", error))
+        });
+        let workers = workers.collect::<Result<Vec<_>, _>>()?;
+        output::tell(format_args!("precast: listening on http://{addr}"));
+        control.run()?;
+        // Threads end when their requests have, or the time that is left for these is over.
+        for worker in workers {
+            worker.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn workers(args: &ServeArgs) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+    args.workers.map_or_else(cores, usize::from)
+}
+
+fn grants(args: &ServeArgs) -> Result<Grants, Error> {
+    let mut grants = if args.allow_all { Grants::all() } else { Grants::none() };
+    for list in &args.allow {
+        grants.extend(Grants::parse(list).map_err(|error| Error::Usage(format!("--allow: {error}")))?);
+    }
+    for variable in &args.env {
+        grants.add(env(variable)?);
+    }
+    Ok(grants)
+}
+
+/// `NAME=VALUE`, or `NAME` for the host's value.
+fn env(variable: &str) -> Result<precast_wasi::Grant, Error> {
+    let (name, value) = match variable.split_once('=') {
+        Some((name, value)) => (name, Some(value.to_owned())),
+        None => (variable, None),
+    };
+    if name.is_empty() {
+        return Err(Error::Usage(format!("--env: `{variable}` names no variable")));
+    }
+    Ok(precast_wasi::Grant::EnvVar { name: name.into(), value })
+}
+
+/// What all guests see of the world. They have nothing to read, and write to the standard streams of the server.
+fn template(grants: Grants, file: &Path) -> Result<Template, Error> {
+    let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+    WasiCtx::builder()
+        .args([name])
+        .grants(grants)
+        .stdin(Stdin::Bytes(Vec::new()))
+        .on_denial(|denial| output::tell(format_args!("precast: {denial}")))
+        .template()
+        .map_err(|error| Error::context("cannot grant what was asked for", error))
+}
+
+fn bind(artifact: &Artifact, args: &ServeArgs) -> Result<Bound<Ctx>, Error> {
+    if !artifact.is_component() {
+        return Err(Error::Usage(format!(
+            "`{}` is a module, and only components that export {HANDLER} can be served",
+            args.file.display()
+        )));
+    }
+    let mut linker = Linker::new();
+    preview2::add_to_linker(&mut linker, |ctx: &mut Ctx| ctx);
+    http::add_to_linker(&mut linker, |ctx: &mut Ctx| ctx);
+    let bound = linker.bind(artifact).map_err(|error| Error::context("cannot bind the imports", error))?;
+    let limits = Limits { memory_bytes: args.max_memory, ..Limits::default() };
+    let bound = bound.limits(limits);
+    let handles = |interface: &str| interface.split('@').next() == Some(HANDLER);
+    if !bound.exports().any(|(interface, name, _)| handles(interface) && name == "handle") {
+        return Err(Error::Usage(format!("`{}` does not export {HANDLER}", args.file.display())));
+    }
+    Ok(bound)
+}

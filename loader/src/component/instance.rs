@@ -1,0 +1,213 @@
+//! Instances of components.
+//!
+//! What comes in: a [`Bound`] component and the host's data. What goes out: an [`Instance`], whose exported functions
+//! are found by interface and name, in any version of the interface's track.
+
+use std::any::TypeId;
+use std::sync::Arc;
+
+use super::fault;
+use super::func::{ExportSite, Func, TypedFunc};
+use super::guest::Signature;
+use super::import::Definition;
+use super::plan::ComponentPlan;
+use super::types::FuncType;
+use super::value::{Lift, LowerParams};
+use super::version;
+use crate::bindings::Bindings;
+use crate::externs::ExportError;
+use crate::instance::{InstantiateError, LimitError, Limits};
+use crate::record::{self, InstanceRecord};
+use crate::store::{Store, StoreInner, sealed::Sealed};
+
+/// What all instances of a bound component share, besides the core bindings.
+pub(crate) struct Linked<T> {
+    pub(crate) plan: ComponentPlan,
+    pub(crate) hosts: Arc<[Option<TypeId>]>,
+    /// For each function that the component imports.
+    pub(crate) host_funcs: Box<[Arc<dyn Definition<T>>]>,
+}
+
+/// A component whose imports are bound: makes instances.
+pub struct Bound<T> {
+    bindings: Arc<Bindings>,
+    linked: Arc<Linked<T>>,
+    limits: Limits,
+    /// Why no instance can be made with these limits.
+    exceeded: Option<LimitError>,
+}
+
+impl<T> Clone for Bound<T> {
+    fn clone(&self) -> Self {
+        Bound {
+            bindings: Arc::clone(&self.bindings),
+            linked: Arc::clone(&self.linked),
+            limits: self.limits,
+            exceeded: self.exceeded,
+        }
+    }
+}
+
+impl<T> std::fmt::Debug for Bound<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bound").field("limits", &self.limits).finish_non_exhaustive()
+    }
+}
+
+impl<T> Bound<T> {
+    pub(crate) fn new(bindings: Arc<Bindings>, linked: Arc<Linked<T>>, limits: Limits) -> Self {
+        let exceeded = bindings.exceeded(limits);
+        Bound { bindings, linked, limits, exceeded }
+    }
+
+    /// The same with limits for each of its instances.
+    pub fn limits(self, limits: Limits) -> Self {
+        Self::new(self.bindings, self.linked, limits)
+    }
+
+    /// All functions that its instances export: interface, name and type.
+    pub fn exports(&self) -> impl Iterator<Item = (&str, &str, FuncType)> {
+        exports(&self.linked)
+    }
+
+    /// Makes an instance.
+    ///
+    /// # Errors
+    /// It needs more than it may have, there is no slot for it, or its initialiser fails.
+    ///
+    /// # Panics
+    /// With the panic of a host function that the initialiser called.
+    pub fn instantiate(&self, data: T) -> Result<Instance<T>, InstantiateError> {
+        self.check_limits()?;
+        let store = Store::new(data);
+        let inner = store.inner().as_ptr();
+        // SAFETY: the store was just made, and its data is the `T` of the host functions.
+        let made = unsafe { record::instantiate(inner, &self.bindings, self.limits) };
+        self.finish(store, made.map(drop))
+    }
+
+    /// As [`Self::instantiate`]; host functions that the initialiser calls may wait.
+    ///
+    /// # Errors
+    /// As [`Self::instantiate`].
+    ///
+    /// # Panics
+    /// As [`Self::instantiate`].
+    pub async fn instantiate_async(&self, data: T) -> Result<Instance<T>, InstantiateError> {
+        self.check_limits()?;
+        let store = Store::new(data);
+        // SAFETY: as above; the store outlives the call of the initialiser, and nobody uses it meanwhile.
+        let initialise = unsafe {
+            let inner = store.inner().as_ptr();
+            record::instantiate_async(inner, &self.bindings, self.limits)?.1
+        };
+        let made = match initialise {
+            Some(initialise) => initialise.await.map_err(InstantiateError::from),
+            None => Ok(()),
+        };
+        self.finish(store, made)
+    }
+
+    fn finish(&self, store: Store<T>, made: Result<(), InstantiateError>) -> Result<Instance<T>, InstantiateError> {
+        let instance = Instance { store, linked: Arc::clone(&self.linked) };
+        match made {
+            Ok(()) => Ok(instance),
+            // SAFETY: what has been initialised is in its store.
+            Err(InstantiateError::Start(error)) => unsafe { Err(fault::with_detail(instance.record(), error).into()) },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn check_limits(&self) -> Result<(), LimitError> {
+        self.exceeded.map_or(Ok(()), Err)
+    }
+}
+
+/// An instance of a component, with the host's data.
+///
+/// A trap, or a failure of a host function, ends it: later calls fail with "cannot enter component instance".
+pub struct Instance<T> {
+    store: Store<T>,
+    linked: Arc<Linked<T>>,
+}
+
+impl<T: std::fmt::Debug> std::fmt::Debug for Instance<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Instance").field("data", self.data()).finish_non_exhaustive()
+    }
+}
+
+impl<T> Instance<T> {
+    /// The host's data.
+    pub fn data(&self) -> &T {
+        self.store.data()
+    }
+
+    /// The host's data.
+    pub fn data_mut(&mut self) -> &mut T {
+        self.store.data_mut()
+    }
+
+    /// Drops the instance and gives the host's data back. Guests' destructors are not called.
+    pub fn into_data(self) -> T {
+        self.store.into_data()
+    }
+
+    /// The function `name` of the exported instance `interface` (empty: of the component itself), to be called with a
+    /// tuple of parameters `P` and a result `R`, which is `()` for none.
+    ///
+    /// # Errors
+    /// There is no such function, or it has another type.
+    pub fn func<P: LowerParams, R: Lift>(&self, interface: &str, name: &str) -> Result<TypedFunc<P, R>, ExportError> {
+        let (site, ambiguity) = self.find(interface, name)?;
+        TypedFunc::new(site, ambiguity).map_err(|error| error.named(&full_name(interface, name)))
+    }
+
+    /// The function `name` of the exported instance `interface`, to be called with [`super::Val`]s.
+    ///
+    /// # Errors
+    /// There is no such function.
+    pub fn func_dynamic(&self, interface: &str, name: &str) -> Result<Func, ExportError> {
+        self.find(interface, name).map(|(site, _)| Func::new(site))
+    }
+
+    /// All exported functions: interface, name and type.
+    pub fn exports(&self) -> impl Iterator<Item = (&str, &str, FuncType)> {
+        exports(&self.linked)
+    }
+
+    fn find(&self, interface: &str, name: &str) -> Result<(ExportSite, Result<(), String>), ExportError> {
+        let plan = &self.linked.plan;
+        let index = plan.export(interface, name).or_else(|| {
+            let interfaces = plan.exports.iter().filter(|row| *row.name == *name).map(|row| &*row.interface);
+            version::candidates(interfaces, interface).first().and_then(|interface| plan.export(interface, name))
+        });
+        let index = index.ok_or_else(|| ExportError::Missing { name: full_name(interface, name) })?;
+        let row = &plan.exports[index];
+        let ty = FuncType::new(Arc::clone(&plan.types), Arc::clone(&self.linked.hosts), row.func);
+        let (signature, ambiguity) = Signature::new(&ty);
+        // SAFETY: the record is alive.
+        let bindings = unsafe { Arc::clone(&(*self.record()).bindings) };
+        Ok((ExportSite::new(bindings, ty, signature, row.target.clone()), ambiguity))
+    }
+
+    pub(crate) fn linked(&self) -> &Arc<Linked<T>> {
+        &self.linked
+    }
+
+    /// The instance's record, which lives as long as the store.
+    #[inline]
+    pub(crate) fn record(&self) -> *mut InstanceRecord {
+        // SAFETY: the store is alive, and the only instance is its first.
+        unsafe { StoreInner::first(self.store.inner().as_ptr()) }
+    }
+}
+
+fn exports<T>(linked: &Linked<T>) -> impl Iterator<Item = (&str, &str, FuncType)> {
+    let ty = |func| FuncType::new(Arc::clone(&linked.plan.types), Arc::clone(&linked.hosts), func);
+    linked.plan.exports.iter().map(move |row| (&*row.interface, &*row.name, ty(row.func)))
+}
+
+fn full_name(interface: &str, name: &str) -> String {
+    if interface.is_empty() { name.into() } else { format!("{interface}#{name}") }
+}

@@ -1,0 +1,141 @@
+//! Activations: which contexts a thread is running guests of, for the signal handler and for backtraces.
+//!
+//! What comes in: a context, and one of the assembly's ways into the guest. What goes out: the status with which that came
+//! back, or why the guest was abandoned. A suspended guest has no activation; each time that it goes on it gets a new one.
+//!
+//! # Safety
+//! An activation is on the host's stack, and valid while it is the thread's current one or leads to it.
+
+use std::cell::Cell;
+use std::ptr;
+
+use precast_abi::trap::TrapCode;
+
+use super::{Abort, Border, Context, MAX_DEPTH, status};
+use crate::backtrace::Backtrace;
+use crate::interrupt::Watch;
+use crate::signal;
+use crate::sys::Registers;
+use crate::trap::Trap;
+
+/// An entry under way. The thread's innermost one is found by the signal handler, which records traps in it.
+pub(crate) struct Activation {
+    /// The context that was entered.
+    pub(crate) context: *mut Context,
+    /// The border as it was before: where the guest called the host, if this entry is nested.
+    pub(crate) outer: Border,
+    /// The entry under way on this thread before, of this or another context.
+    pub(crate) previous: *const Activation,
+    /// How many entries there are on this thread, with this one.
+    depth: u32,
+    /// Code and registers of a trap.
+    pub(crate) fault: Cell<Option<(TrapCode, Registers)>>,
+}
+
+/// What a thread that runs guests has.
+struct Thread {
+    /// The innermost activation.
+    current: Cell<*const Activation>,
+    /// Whether faults of guest code become traps: see [`signal::prepare_thread`].
+    prepared: Cell<bool>,
+    /// The thread's deadline, once it has had one.
+    watch: Cell<*const Watch>,
+}
+
+thread_local! {
+    /// Has no destructor and needs no initialisation, so that the signal handler may read it at any time.
+    static THREAD: Thread = const {
+        Thread { current: Cell::new(ptr::null()), prepared: Cell::new(false), watch: Cell::new(ptr::null()) }
+    };
+}
+
+/// The calling thread's.
+#[inline(always)]
+fn thread<'a>() -> &'a Thread {
+    // SAFETY: what has no destructor stays for as long as the thread, which is here; and `Thread` is not `Sync`, so
+    // that no other thread is given the reference.
+    THREAD.with(|thread| unsafe { &*ptr::from_ref(thread) })
+}
+
+/// The innermost activation of this thread, or null.
+pub(crate) fn current() -> *const Activation {
+    thread().current.get()
+}
+
+/// Says whether faults of guest code on this thread become traps.
+pub(crate) fn set_prepared(prepared: bool) {
+    thread().prepared.set(prepared);
+}
+
+/// The thread's deadline, or null if it has never had one.
+pub(crate) fn watch() -> *const Watch {
+    thread().watch.get()
+}
+
+/// Says where the thread's deadline is.
+pub(crate) fn set_watch(watch: *const Watch) {
+    thread().watch.set(watch);
+}
+
+/// Makes an activation the thread's current one while `run` runs the guest. What `run` returns, a [`status`], comes out
+/// if it is 0 or [`status::SUSPENDED`].
+///
+/// # Safety
+/// The context is valid and its instances are alive; `run` is one of the assembly's ways into the guest.
+#[inline(always)]
+pub(super) unsafe fn activate(
+    context: *mut Context,
+    outer: Border,
+    run: impl FnOnce() -> u32,
+) -> Result<u32, Box<Abort>> {
+    let thread = thread();
+    let previous = thread.current.get();
+    // SAFETY: an activation of this thread is valid while it is the current one.
+    let depth = unsafe { previous.as_ref() }.map_or(0, |previous| previous.depth);
+    if depth == MAX_DEPTH {
+        // SAFETY: the caller vouches for the context.
+        return Err(unsafe { no_room(context) });
+    }
+    if !thread.prepared.get() {
+        prepare()?;
+    }
+    let activation = Activation { context, outer, previous, depth: depth + 1, fault: Cell::new(None) };
+    thread.current.set(&raw const activation);
+    let status = run();
+    thread.current.set(activation.previous);
+    if status == 0 || status == status::SUSPENDED {
+        return Ok(status);
+    }
+    // SAFETY: the guest is abandoned but its stack is as it was, and the caller keeps its instances alive.
+    Err(unsafe { why_abandoned(&activation, status) })
+}
+
+#[cold]
+fn prepare() -> Result<(), Box<Abort>> {
+    signal::prepare_thread().map_err(|error| Box::new(Abort::Host(error.into())))
+}
+
+/// # Safety
+/// The context is valid and its instances are alive.
+#[cold]
+pub(super) unsafe fn no_room(context: *const Context) -> Box<Abort> {
+    // SAFETY: the caller's promise.
+    let backtrace = unsafe { Backtrace::of_host_call(context) };
+    Box::new(Abort::Trap(Trap::new(TrapCode::StackOverflow, backtrace)))
+}
+
+/// # Safety
+/// The activation ended with `status` just now; its context is valid and its instances are alive.
+#[cold]
+unsafe fn why_abandoned(activation: &Activation, status: u32) -> Box<Abort> {
+    if status == status::TRAPPED
+        && let Some((code, registers)) = activation.fault.take()
+    {
+        // SAFETY: the caller's promise.
+        let backtrace = unsafe { Backtrace::of_fault(activation, &registers) };
+        return Box::new(Abort::Trap(Trap::new(code, backtrace)));
+    }
+    // SAFETY: the caller's promise.
+    let pending = unsafe { (*activation.context).pending.take() };
+    Box::new(pending.unwrap_or_else(|| Abort::Host("a host call abandoned the guest without a reason".into())))
+}

@@ -1,0 +1,35 @@
+//! Generated from the WIT in `wit/`: types, and the traits that [`super::Ctx`] implements.
+
+precast_bindgen::bindgen!({
+    path: "wit",
+    world: "wasi:cli/imports",
+    features: ["clocks-timezone", "network-error-code"],
+    with: {
+        "wasi:io/error/error": crate::preview2::io::Error,
+        "wasi:io/poll/pollable": crate::preview2::io::Pollable,
+        "wasi:io/streams/input-stream": crate::preview2::io::Input,
+        "wasi:io/streams/output-stream": crate::preview2::io::Output,
+        "wasi:cli/terminal-input/terminal-input": crate::preview2::TerminalInput,
+        "wasi:cli/terminal-output/terminal-output": crate::preview2::TerminalOutput,
+        "wasi:filesystem/types/descriptor": crate::preview2::Descriptor,
+        "wasi:filesystem/types/directory-entry-stream": crate::preview2::DirectoryEntryStream,
+        "wasi:sockets/network/network": crate::preview2::Network,
+        "wasi:sockets/ip-name-lookup/resolve-address-stream": crate::preview2::ResolveAddressStream,
+        "wasi:sockets/tcp/tcp-socket": crate::preview2::TcpSocket,
+        "wasi:sockets/udp/udp-socket": crate::preview2::UdpSocket,
+        "wasi:sockets/udp/incoming-datagram-stream": crate::preview2::IncomingDatagramStream,
+        "wasi:sockets/udp/outgoing-datagram-stream": crate::preview2::OutgoingDatagramStream,
+    },
+    async: [
+        "wasi:io/poll#[method]pollable.block",
+        "wasi:io/poll#poll",
+        "wasi:io/streams#[method]input-stream.blocking-read",
+        "wasi:io/streams#[method]input-stream.blocking-skip",
+        "wasi:io/streams#[method]output-stream.blocking-write-and-flush",
+        "wasi:io/streams#[method]output-stream.blocking-flush",
+        "wasi:io/streams#[method]output-stream.blocking-write-zeroes-and-flush",
+        "wasi:io/streams#[method]output-stream.blocking-splice",
+        "wasi:filesystem/types#[method]descriptor.sync",
+        "wasi:filesystem/types#[method]descriptor.sync-data",
+    ],
+});

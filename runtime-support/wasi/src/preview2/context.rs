@@ -1,0 +1,111 @@
+//! What the instances of a program share, and what each has.
+//!
+//! A server makes an instance for every request: all that can be is opened once, in the [`Template`]. A [`Ctx`] made
+//! from it takes a reference and an empty table; nothing is allocated or asked of the system before the guest does
+//! something that needs it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use bytes::Bytes;
+use precast_loader::HostError;
+use precast_loader::component::ResourceTable;
+
+use super::sockets::Names;
+use crate::denial::{Denial, Denials};
+use crate::fs::Dir;
+use crate::net::Rules;
+use crate::stdio::{Stdin, Stdout};
+
+/// Most descriptors of the host that a guest has at a time: all guests share them.
+const MOST_DESCRIPTORS: usize = 1024;
+
+/// A program's grants, opened: what contexts are made from. Clones are the same one.
+#[derive(Clone)]
+pub struct Template(Arc<Shared>);
+
+/// What all contexts of a template share.
+pub(crate) struct Shared {
+    pub(crate) arguments: Vec<String>,
+    pub(crate) environment: Vec<(String, String)>,
+    pub(crate) clocks: bool,
+    pub(crate) random: bool,
+    pub(crate) rules: Rules,
+    /// Granted directories, and how the guest names them.
+    pub(crate) directories: Vec<(Arc<Dir>, String)>,
+    /// Whether the guest finds a root behind which nothing is: see `DESIGN.md`.
+    pub(crate) offers_root: bool,
+    pub(crate) stdin: Stdin,
+    pub(crate) stdout: Stdout,
+    pub(crate) stderr: Stdout,
+    pub(crate) denials: Mutex<Denials>,
+    pub(crate) http: crate::http::Settings,
+}
+
+impl Template {
+    pub(crate) fn new(shared: Shared) -> Self {
+        Self(Arc::new(shared))
+    }
+
+    /// A context for one instance.
+    pub fn context(&self) -> Ctx {
+        Ctx {
+            shared: Arc::clone(&self.0),
+            table: ResourceTable::new(),
+            started: None,
+            input: None,
+            insecure: None,
+            names: Names::default(),
+            descriptors: None,
+        }
+    }
+}
+
+/// What one guest of WASI 0.2 can reach, and its resources.
+pub struct Ctx {
+    pub(crate) shared: Arc<Shared>,
+    /// The resources that the guest has handles of, those of other interfaces among them.
+    pub table: ResourceTable,
+    /// What the monotonic clock counts from: when the guest first asked, so that it does not tell the host's uptime.
+    pub(super) started: Option<Instant>,
+    /// What is left of standard input in memory; all who read it share it.
+    pub(super) input: Option<Arc<Mutex<Bytes>>>,
+    /// State of the insecure random numbers.
+    pub(super) insecure: Option<u64>,
+    /// Addresses of the granted names that the guest has looked up.
+    pub(super) names: Names,
+    /// As many references as there are descriptors, and one more.
+    descriptors: Option<Arc<()>>,
+}
+
+/// The guest called a function that cannot fail, and was not granted what it is for; so it was stopped.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Denied(pub Denial);
+
+/// The right to have one of the host's descriptors open.
+#[derive(Debug)]
+pub(crate) struct Ticket(#[allow(dead_code, reason = "it is counted")] Arc<()>);
+
+impl Ctx {
+    /// Tells the user of a denial, if it is new.
+    pub(crate) fn deny(&self, denial: Denial) {
+        self.shared.denials.lock().unwrap_or_else(PoisonError::into_inner).report(denial);
+    }
+
+    /// Stops the guest unless it was granted `grant`, since the interface has no error to give it.
+    pub(super) fn require(&self, granted: bool, what: &str, grant: &str) -> Result<(), HostError> {
+        if granted {
+            return Ok(());
+        }
+        let denial = Denial::new(what, grant);
+        self.deny(denial.clone());
+        Err(Denied(denial).into())
+    }
+
+    /// The right to open one more of the host's descriptors, if the guest has not too many.
+    pub(crate) fn ticket(&mut self) -> Option<Ticket> {
+        let descriptors = self.descriptors.get_or_insert_default();
+        (Arc::strong_count(descriptors) <= MOST_DESCRIPTORS).then(|| Ticket(Arc::clone(descriptors)))
+    }
+}
