@@ -53,17 +53,7 @@ impl echo::Host for State {
         outcome: Result<Option<echo::Shape>, String>;
     }
 
-    fn numbers(
-        &mut self,
-        a: i8,
-        b: u16,
-        c: i32,
-        d: i64,
-        e: f32,
-        f: f64,
-        g: bool,
-        h: char,
-    ) -> Result<f64, HostError> {
+    fn numbers(&mut self, a: i8, b: u16, c: i32, d: i64, e: f32, f: f64, g: bool, h: char) -> Result<f64, HostError> {
         assert_eq!((a, b, c, d, e, f, g, h), (-1, 65535, i32::MIN, i64::MIN, 0.5, -0.25, true, '\u{10ffff}'));
         Ok(f64::from(e) + f)
     }
