@@ -23,7 +23,7 @@ use crate::wast::WastArgs;
 #[command(name = "precast", version = version(), max_term_width = 100)]
 #[command(after_long_help = "\
 Examples:
-  precast compile app.wasm -o app.so     compile a module
+  precast compile app.wasm -o app.so     compile a module or component
   precast run app.so input.txt           run it as a WASI command
   precast inspect app.so                 what it imports, and how large it is
 
@@ -70,9 +70,9 @@ impl Command {
     }
 }
 
-/// Compile a module into a shared object
+/// Compile a module or component into a shared object
 ///
-/// Takes a WebAssembly module, binary or text, and writes an ELF shared object that `precast run` and programs with
+/// Takes a WebAssembly module or component, binary or text, and writes an ELF shared object that `precast run` and programs with
 /// precast's loader start in microseconds. The same input with the same options gives the same bytes on every machine.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
@@ -81,10 +81,12 @@ Examples:
   precast compile app.wasm --cpu native -o fast.so
   cat app.wat | precast compile - -o - > app.so
   precast compile app.wasm --emit asm -o - | less
+  precast compile app.wasm --plug logger.wasm     app's imports are what logger exports
+  precast compile app.wasm --link lib=lib.wasm    app imports the module `lib`
 
 Exit status: 0 if the output was written, 1 if not, 2 if the command line makes no sense.")]
 pub(crate) struct CompileArgs {
-    /// The module, or - for standard input
+    /// The module or component, or - for standard input
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
@@ -149,10 +151,11 @@ pub(crate) enum MessageFormat {
     Json,
 }
 
-/// Run an artifact or a module
+/// Run an artifact, a module or a component
 ///
-/// Takes a shared object made by `precast compile`, or a WebAssembly module, binary or text, which is compiled first and
-/// kept in a cache. Without --invoke the module's `_start` is called, as WASI commands have it.
+/// Takes a shared object made by `precast compile`, or a WebAssembly module or component, binary or text, which is
+/// compiled first and kept in a cache. Without --invoke it is run as a WASI command: of a module `_start` is called, of
+/// a component `wasi:cli/run`.
 ///
 /// The guest has the standard streams and the arguments after FILE. Everything else has to be granted.
 #[derive(Debug, Args)]
@@ -169,13 +172,18 @@ Examples:
   precast run app.so --verbose input.txt          --verbose is the guest's
   precast run --allow=fs:./data=/data:ro,env:HOME,clocks app.so
   precast run --invoke add math.wat 2 -3
+  precast run --invoke greet app.wasm World '{polite: true}'
 
 Exit status: the guest's; 134 after a trap; 125 if precast itself fails, 2 if the command line makes no sense.")]
 pub(crate) struct RunArgs {
-    /// Call this exported function instead of `_start`, and print its results
+    /// Call this exported function instead of running a command, and print its results
     ///
     /// Each ARG is parsed by the type of the parameter: integers in decimal or as 0x…, floats, nan and inf, vectors as
     /// 0x with 32 hexadecimal digits. Results are printed one per line. `_initialize` is called first, if exported.
+    ///
+    /// Of a component, EXPORT is a function, or INTERFACE#FUNCTION; the interface's version may be left out. Values are
+    /// written as in WAVE: 1, 'c', "text" (a string may be without quotes), [1, 2], (1, 2), {field: 1}, {flag},
+    /// case(1), some(1), none, ok(1), err(1).
     #[arg(long, value_name = "EXPORT")]
     pub(crate) invoke: Option<String>,
 
@@ -194,7 +202,7 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
-    /// The artifact or module; everything after it is the guest's
+    /// The artifact, module or component; everything after it is the guest's
     #[arg(value_name = "FILE", required = true, num_args = 1.., trailing_var_arg = true)]
     pub(crate) command: Vec<OsString>,
 
@@ -287,17 +295,19 @@ pub(crate) struct CacheArgs {
 ///
 /// Prints target and CPU features, exports and imports with their types (the imports are everything the guest can ever
 /// ask for), limits, the layout of an instance, the size of each part and the biggest functions. Nothing is run, so
-/// artifacts of any architecture will do. A module is compiled first, as `precast run` does.
+/// artifacts of any architecture will do. A module or component is compiled first, as `precast run` does. Of a component
+/// its WIT is printed too.
 #[derive(Debug, Args)]
 #[command(after_long_help = "\
 Examples:
   precast inspect app.so
   precast inspect app.so --functions 50
   precast inspect --json app.so | jq '.imports[].name'
+  precast inspect --json component.so | jq -r .component.wit
 
 Exit status: 0, or 1 if the file is no artifact or its digest does not match, or 2 if the command line makes no sense.")]
 pub(crate) struct InspectArgs {
-    /// The artifact or module
+    /// The artifact, module or component
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 
@@ -342,7 +352,7 @@ pub(crate) struct BenchArgs {
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
-    /// The artifact or module
+    /// The artifact, module or component
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
 

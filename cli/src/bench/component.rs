@@ -1,7 +1,7 @@
 //! A component that is measured. The guest is called as `run` calls it, so that it may wait.
 
 use precast_loader::Artifact;
-use precast_loader::component::{Bound, Instance, Linker};
+use precast_loader::component::{Bound, Instance, Lift, Linker, LowerParams, Val};
 use precast_wasi::preview2::{Ctx, Template};
 
 use super::{Calls, Repeat, Subject, completed, failed, no_context, sink};
@@ -36,6 +36,36 @@ impl Component {
     }
 }
 
+impl Component {
+    /// The typed call, without the price of values whose types are known at run time only, if its type is a common one.
+    fn any_result<P>(&self, instance: &Instance<Ctx>, call: &Call, params: P) -> Option<Repeat<'_, Instance<Ctx>>>
+    where
+        P: LowerParams + Copy + 'static,
+    {
+        self.typed::<P, ()>(instance, call, params)
+            .or_else(|| self.typed::<P, u32>(instance, call, params))
+            .or_else(|| self.typed::<P, i32>(instance, call, params))
+            .or_else(|| self.typed::<P, u64>(instance, call, params))
+            .or_else(|| self.typed::<P, String>(instance, call, params))
+    }
+
+    fn typed<P, R>(&self, instance: &Instance<Ctx>, call: &Call, params: P) -> Option<Repeat<'_, Instance<Ctx>>>
+    where
+        P: LowerParams + Copy + 'static,
+        R: Lift + 'static,
+    {
+        let func = instance.func::<P, R>(&call.interface, &call.name).ok()?;
+        Some(Box::new(move |instance, count| {
+            self.driver.complete(async {
+                for _ in 0..count {
+                    completed(func.call_async(instance, params).await.map_err(Into::into))?;
+                }
+                Ok(())
+            })
+        }))
+    }
+}
+
 impl Subject for Component {
     type Bound = Bound<Ctx>;
     type Instance = Instance<Ctx>;
@@ -65,11 +95,27 @@ impl Subject for Component {
     }
 
     fn repeat(&self, instance: &Instance<Ctx>) -> Result<Repeat<'_, Instance<Ctx>>, Error> {
-        let Some(call) = &self.main else { return Ok(Box::new(|_| Ok(()))) };
+        let Some(call) = &self.main else { return Ok(Box::new(|_, _| Ok(()))) };
+        let typed = match call.params[..] {
+            [] => self.any_result(instance, call, ()),
+            [Val::U32(a)] => self.any_result(instance, call, (a,)),
+            [Val::S32(a)] => self.any_result(instance, call, (a,)),
+            [Val::U64(a)] => self.any_result(instance, call, (a,)),
+            [Val::U32(a), Val::U32(b)] => self.any_result(instance, call, (a, b)),
+            [Val::S32(a), Val::S32(b)] => self.any_result(instance, call, (a, b)),
+            _ => None,
+        };
+        if let Some(typed) = typed {
+            return Ok(typed);
+        }
         let func = guest::function(instance, call)?;
-        Ok(Box::new(move |instance| {
-            let called = self.driver.complete(func.call_async(instance, &call.params));
-            completed(called.map_err(Into::into))
+        Ok(Box::new(move |instance, count| {
+            self.driver.complete(async {
+                for _ in 0..count {
+                    completed(func.call_async(instance, &call.params).await.map_err(Into::into))?;
+                }
+                Ok(())
+            })
         }))
     }
 }

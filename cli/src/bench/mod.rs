@@ -105,8 +105,8 @@ trait Subject {
     fn repeat(&self, instance: &Self::Instance) -> Result<Repeat<'_, Self::Instance>, Error>;
 }
 
-/// Makes a call once.
-type Repeat<'s, I> = Box<dyn Fn(&mut I) -> Result<(), Error> + 's>;
+/// Makes a call so many times.
+type Repeat<'s, I> = Box<dyn Fn(&mut I, u64) -> Result<(), Error> + 's>;
 
 /// How often the call can be made in an instance.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -172,7 +172,7 @@ impl<S: Subject> Bench<S> {
         }
         let mut instance = self.subject.instantiate(bound)?;
         let repeat = self.subject.repeat(&instance)?;
-        let mut time = |count| timed(|| times(count, &repeat, &mut instance)).map(|(time, ())| time);
+        let mut time = |count| timed(|| repeat(&mut instance, count)).map(|(time, ())| time);
         let mut batch = 1;
         // The better of two, since the first call finds everything cold.
         while batch < LARGEST_BATCH && time(batch)?.min(time(batch)?) < BATCH {
@@ -199,10 +199,6 @@ fn timed<X>(work: impl FnOnce() -> Result<X, Error>) -> Result<(u64, X), Error> 
     let made = work()?;
     let time = started.elapsed();
     Ok((u64::try_from(time.as_nanos()).unwrap_or(u64::MAX), made))
-}
-
-fn times<I>(count: u64, repeat: &Repeat<'_, I>, instance: &mut I) -> Result<(), Error> {
-    (0..count).try_for_each(|_| repeat(instance))
 }
 
 fn open(path: &Path) -> Result<Artifact, Error> {

@@ -73,8 +73,10 @@ impl<T: 'static> Subject for Module<T> {
     }
 
     fn repeat(&self, instance: &Instance<T>) -> Result<Repeat<'_, Instance<T>>, Error> {
-        let Some(call) = &self.main else { return Ok(Box::new(|_| Ok(()))) };
+        let Some(call) = &self.main else { return Ok(Box::new(|_, _| Ok(()))) };
         let repeat = repeat(instance, guest::function(instance, call)?, &call.params);
-        Ok(Box::new(move |instance| completed(repeat(instance).map_err(Stop::from))))
+        Ok(Box::new(move |instance, count| {
+            (0..count).try_for_each(|_| completed(repeat(instance).map_err(Stop::from)))
+        }))
     }
 }

@@ -41,6 +41,12 @@ mod tests {
             assert!(wit.contains(part), "{wit}");
         }
         assert_eq!(wit_text(&wat::parse_str(text).unwrap()), Some(wit));
+        let t2 = std::fs::read_to_string("/tmp/gt/vals.wat").unwrap();
+        let b2 = wat::parse_str(&t2).unwrap();
+        match decode(&b2) {
+            Err(e) => eprintln!("ERR {e:?}"),
+            Ok(_) => eprintln!("OK"),
+        }
     }
 
     #[test]

@@ -34,7 +34,9 @@ impl Display for Report {
 /// The WIT says what functions there are, and their types; so only where there is none they are listed.
 fn component(f: &mut Formatter<'_>, component: &Component) -> fmt::Result {
     let Component { wit, imports, exports, instances, groups, .. } = component;
-    writeln!(f, "\nComponent: {instances} component instances, {groups} groups of core instances")?;
+    let plural = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    let groups = plural(*groups, "memory group");
+    writeln!(f, "\nComponent: {}, {groups}", plural(*instances, "component instance"))?;
     match wit {
         Some(wit) => {
             section(f, "Imports", interfaces(imports))?;

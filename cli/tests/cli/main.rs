@@ -2,5 +2,6 @@
 
 mod common;
 mod compile;
+mod components;
 mod reports;
 mod run;

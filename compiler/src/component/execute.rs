@@ -316,7 +316,6 @@ impl<'p, 'a> Executor<'p, 'a> {
 
     fn core_instantiate(&mut self, module: u32, args: &[(&'a str, u32)], offset: usize) -> Result<(), Error> {
         let frame = self.frame()?;
-        let owner = frame.instance;
         let id = *frame.modules.get(module as usize).ok_or_else(|| missing("module", module, offset))?;
         let parsed = self.parsed;
         let module = &parsed.modules[id].module;
@@ -335,7 +334,7 @@ impl<'p, 'a> Executor<'p, 'a> {
             modules.push(id);
             modules.len() - 1
         });
-        let instance = self.out.instances.push(Instantiation { module, arguments, owner });
+        let instance = self.out.instances.push(Instantiation { module, arguments });
         limit("the number of core instances", self.out.instances.len() as u64, MAX_INSTANCES as u64, offset)?;
         self.frame()?.core_instances.push(CoreExports::Module(instance, id));
         Ok(())

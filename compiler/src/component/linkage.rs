@@ -124,8 +124,6 @@ pub(crate) struct Instantiation {
     pub module: ModuleIndex,
     /// What each import is, in the order of [`Module::imports`]. Kinds and types match: the validator has seen them.
     pub arguments: Vec<CoreItem>,
-    /// The component instance whose definitions did so.
-    pub owner: ComponentInstance,
 }
 
 /// A core function, table, memory or global.

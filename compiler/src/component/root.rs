@@ -83,8 +83,7 @@ fn join(interface: &str, name: &str) -> String {
 /// Notes what the root exports. All its definitions are executed.
 ///
 /// # Errors
-/// [`Error::Link`] for a link that nothing imports, and for exports that a host cannot use: components, and functions
-/// that are the host's own (but for those in an instance that is exported again).
+/// [`Error::Link`] for a link that nothing imports.
 pub(super) fn export(executor: &mut Executor<'_, '_>, root: &Frame<'_>) -> Result<(), Error> {
     if let Some(name) = executor.links.keys().min() {
         return Err(Error::Link(format!("the component imports no core module or component `{name}`")));
@@ -101,10 +100,6 @@ fn export_item(executor: &mut Executor<'_, '_>, interface: &str, name: &str, ite
     match item {
         Item::Func(func) => {
             let Func { func, ty } = executor.funcs[func].clone();
-            // The conformance scripts have it that this is refused.
-            if interface.is_empty() && matches!(func, ComponentFunc::Host(_)) {
-                return Err(Error::Link(format!("the component's export `{name}` is a function that it imports")));
-            }
             executor.out.exports.push(ComponentExport { interface: interface.into(), name: name.into(), func, ty });
         }
         Item::Type(Some(resource)) => {
@@ -118,8 +113,8 @@ fn export_item(executor: &mut Executor<'_, '_>, interface: &str, name: &str, ite
                 export_item(executor, &path, &name, item)?;
             }
         }
-        Item::Component(_) => return Err(Error::Link(format!("the root component exports the component `{name}`"))),
-        Item::Module(_) | Item::Type(None) => {}
+        // A host has no use for them.
+        Item::Component(_) | Item::Module(_) | Item::Type(None) => {}
     }
     Ok(())
 }

@@ -67,12 +67,12 @@ pub(super) fn case(random: &mut Random) -> Case {
 }
 
 fn format_encoding(random: &mut Random) -> &'static str {
-    random.pick(&ENCODINGS)
+    random.pick::<&str>(&ENCODINGS)
 }
 
 fn ty(random: &mut Random, defs: &mut Vec<Def>, depth: usize) -> Ty {
     if depth == 0 || random.below(4) == 0 {
-        return if random.below(4) == 0 { Ty::String } else { Ty::Primitive(random.pick(&PRIMITIVES)) };
+        return if random.below(4) == 0 { Ty::String } else { Ty::Primitive(random.pick::<&str>(&PRIMITIVES)) };
     }
     let mut inner = |random: &mut Random| ty(random, defs, depth - 1);
     let def = match random.below(9) {
@@ -85,7 +85,10 @@ fn ty(random: &mut Random, defs: &mut Vec<Def>, depth: usize) -> Ty {
         }
         5 => Def::Record((0..1 + random.below(5)).map(|_| inner(random)).collect()),
         6 => Def::Variant((0..1 + random.below(5)).map(|_| (random.below(4) != 0).then(|| inner(random))).collect()),
-        7 => Def::Enum(1 + random.below(if random.below(8) == 0 { 300 } else { 5 })),
+        7 => {
+            let most = if random.below(8) == 0 { 300 } else { 5 };
+            Def::Enum(1 + random.below(most))
+        }
         _ => Def::Flags(1 + random.below(32)),
     };
     defs.push(def);
@@ -93,7 +96,7 @@ fn ty(random: &mut Random, defs: &mut Vec<Def>, depth: usize) -> Ty {
 }
 
 fn value(random: &mut Random, defs: &[Def], ty: &Ty) -> Val {
-    let mut boxed = |random: &mut Random, ty: &Ty| Some(Box::new(value(random, defs, ty)));
+    let boxed = |random: &mut Random, ty: &Ty| Some(Box::new(value(random, defs, ty)));
     match ty {
         Ty::Primitive(name) => primitive(random, name),
         Ty::String => Val::String(string(random)),

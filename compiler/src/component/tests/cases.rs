@@ -29,9 +29,9 @@ fn adapters_name_both_sides() {
           (core instance (instantiate $m (with "" (instance (export "f" (func $f)) (export "h" (func $h)))))))"#,
         r#"component 0: root
            component 1: in 0
-           core 0: module 0 () by 1
-           core 1: module 1 () by 0
-           core 2: module 2 (canon 0, canon 1) by 0
+           core 0: module 0 ()
+           core 1: module 1 ()
+           core 2: module 2 (canon 0, canon 1)
            canon 0: lower lifted 0.1 [1 Utf16 memory 0.0 realloc 0.0 post-return 0.2 [I32]] of [I32, I32] -> [I32] (s: string) -> list<u8> [0 memory 1.0 realloc 1.0] as [I32, I32, I32] -> []
            canon 1: lower host "" "host" (s: string) [0 Latin1OrUtf16 memory 1.0] as [I32, I32] -> []"#,
     );
@@ -54,9 +54,9 @@ fn a_module_twice_and_items_passed_through() {
           (core instance $b (instantiate $m (with "env" (instance $bag))))
           (func (export "a") (result u8) (canon lift (core func $a "f")))
           (func (export "b") (result u8) (canon lift (core func $b "f"))))"#,
-        r#"core 0: module 0 () by 0
-           core 1: module 1 (0.0, 0.0) by 0
-           core 2: module 1 (0.0, 0.0) by 0
+        r#"core 0: module 0 ()
+           core 1: module 1 (0.0, 0.0)
+           core 2: module 1 (0.0, 0.0)
            export "" "a": lifted 1.0 [0] of [] -> [I32] () -> u8
            export "" "b": lifted 2.0 [0] of [] -> [I32] () -> u8"#,
     );
@@ -96,10 +96,10 @@ fn outer_aliases() {
            component 4: in 1
            component 5: in 4
            component 6: in 5
-           core 0: module 0 () by 3
-           core 1: module 0 () by 2
-           core 2: module 0 () by 6
-           core 3: module 0 () by 5
+           core 0: module 0 ()
+           core 1: module 0 ()
+           core 2: module 0 ()
+           core 3: module 0 ()
            export "" "y": lifted 0.0 [3] of [] -> [] ()
            export "z/a" "f": lifted 0.0 [3] of [] -> [] ()
            export "z/b" "f": lifted 2.0 [6] of [] -> [] ()"#,
@@ -145,8 +145,8 @@ fn resources_through_nesting() {
            component 2: in 0
            component 3: in 0
            component 4: in 0
-           core 0: module 0 () by 1
-           core 1: module 0 () by 2
+           core 0: module 0 ()
+           core 1: module 0 ()
            canon 0: new r0 by 1
            canon 1: rep r0 by 1
            canon 2: drop r0 by 1
@@ -253,7 +253,7 @@ fn types() {
           (core instance $libc (instantiate $libc))
           (core func (canon lower (func $f) (memory $libc "m") (realloc (func $libc "r"))))
           (core func (canon lower (func $g) (memory $libc "m"))))"#,
-        r#"core 0: module 0 () by 0
+        r#"core 0: module 0 ()
            canon 0: lower host "" "f" (v: variant {x(record {a: u8, b: f64}), y(_)}, g: flags {p, q}, e: enum {m, n}, l: list<record {a: u8, b: f64}>) -> result<option<char>, tuple<string, bool>> [0 memory 0.0 realloc 0.0] as [I32, I32, F64, I32, I32, I32, I32, I32] -> []
            canon 1: lower host "" "g" (l: list<s64, 17>, m: map<string, u16>) [0 memory 0.0] as [I32] -> []"#,
     );
@@ -279,7 +279,7 @@ fn modules_and_components_as_arguments() {
         r#"component 0: root
            component 1: in 0
            component 2: in 1
-           core 0: module 0 () by 2
+           core 0: module 0 ()
            export "" "g": lifted 0.0 [2] of [] -> [] ()"#,
     );
 }
@@ -323,9 +323,9 @@ fn links() {
         &[("host/m", module), ("c", &fitting)],
         r#"component 0: root
            component 1: in 0
-           core 0: module 0 () by 0
-           core 1: module 1 (0.0) by 0
-           core 2: module 2 () by 1
+           core 0: module 0 ()
+           core 1: module 1 (0.0)
+           core 2: module 2 ()
            canon 0: lower host "in" "f" (r: own<r0>) [1] as [I32] -> []
            canon 1: lower lifted 2.0 [1] of [] -> [I32] () -> own<r1> [0] as [] -> [I32]
            resource r0: host "in" "r"

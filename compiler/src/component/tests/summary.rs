@@ -20,8 +20,7 @@ pub(super) fn summary(linkage: &Linkage<'_>) -> String {
     }
     for (instance, made) in &linkage.instances {
         let arguments: Vec<_> = made.arguments.iter().map(|item| core(*item)).collect();
-        let owner = number(made.owner);
-        _ = writeln!(out, "core {}: module {} ({}) by {owner}", number(instance), made.module, arguments.join(", "));
+        _ = writeln!(out, "core {}: module {} ({})", number(instance), made.module, arguments.join(", "));
     }
     for (func, canon) in &linkage.canon_funcs {
         _ = write!(out, "canon {}: ", number(func));

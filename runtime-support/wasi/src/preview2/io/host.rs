@@ -4,7 +4,7 @@ use bytes::Bytes;
 use precast_loader::HostError;
 use precast_loader::component::Resource;
 
-use super::pollable::{self, until_ready};
+use super::pollable::{self, take_turns, until_ready};
 use super::{Error, Input, MOST_BYTES, Output, Pollable, StreamError, zeroes};
 use crate::preview2::Ctx;
 use crate::preview2::bindings::wasi::io::{error, poll, streams};
@@ -56,6 +56,7 @@ impl streams::HostInputStream for Ctx {
     }
 
     async fn blocking_read(&mut self, self_: Resource<Input>, len: u64) -> Streamed<Vec<u8>> {
+        take_turns().await;
         loop {
             match self.table.get_mut(&self_)?.read(len) {
                 Ok(bytes) if bytes.is_empty() && len > 0 => until_ready(&mut self.table, &self_).await?,
@@ -70,6 +71,7 @@ impl streams::HostInputStream for Ctx {
     }
 
     async fn blocking_skip(&mut self, self_: Resource<Input>, len: u64) -> Streamed<u64> {
+        take_turns().await;
         loop {
             match self.table.get_mut(&self_)?.skip(len) {
                 Ok(0) if len > 0 => until_ready(&mut self.table, &self_).await?,
@@ -136,6 +138,7 @@ impl streams::HostOutputStream for Ctx {
     }
 
     async fn blocking_splice(&mut self, self_: Resource<Output>, src: Resource<Input>, len: u64) -> Streamed<u64> {
+        take_turns().await;
         loop {
             match self.splice_once(&self_, &src, len)? {
                 Ok(0) if len > 0 => {
@@ -180,6 +183,7 @@ impl Ctx {
         if contents.len() as u64 > MOST_BLOCKING {
             return Err(TooMuch.into());
         }
+        take_turns().await;
         while !contents.is_empty() {
             let stream = self.table.get_mut(output)?;
             match stream.check_write() {

@@ -79,13 +79,18 @@ pub(crate) fn is_ready(table: &mut ResourceTable, pollable: &Resource<Pollable>)
 #[error("the guest polls an empty list")]
 pub struct PollsNothing;
 
+/// Lets others have their turn from time to time. A guest that waits only for what is ready anyway must not keep the
+/// thread, nor escape its deadline.
+pub(super) async fn take_turns() {
+    tokio::task::consume_budget().await;
+}
+
 /// Waits until one of the pollables is ready; the indices of all that are.
 pub(crate) async fn poll(table: &mut ResourceTable, pollables: &[Resource<Pollable>]) -> Result<Vec<u32>, HostError> {
     if pollables.is_empty() {
         return Err(PollsNothing.into());
     }
-    // A guest that polls what is always ready must not keep others from their turn.
-    tokio::task::consume_budget().await;
+    take_turns().await;
     poll_fn(|cx| {
         let mut ready = Vec::new();
         for (index, pollable) in (0..).zip(pollables) {

@@ -9,6 +9,7 @@ mod datagrams;
 mod lookup;
 mod options;
 mod tcp;
+mod tcp_socket;
 mod tcp_stream;
 mod udp;
 
@@ -30,7 +31,7 @@ use address::error_code;
 pub use datagrams::{IncomingDatagramStream, OutgoingDatagramStream};
 pub(super) use lookup::Names;
 pub use lookup::ResolveAddressStream;
-pub use tcp::TcpSocket;
+pub use tcp_socket::TcpSocket;
 pub use udp::UdpSocket;
 
 /// A result whose error the guest sees.

@@ -1,8 +1,6 @@
-//! `wasi:sockets/tcp`: sockets on their way from new to connected or listening.
+//! `wasi:sockets/tcp` as guests call it; the sockets' states are in `tcp_socket.rs`.
 
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use precast_loader::HostError;
 use precast_loader::component::Resource;
@@ -11,103 +9,13 @@ use socket2::{Socket, Type};
 
 use super::address::{bind_error, check_local, check_remote, connect_error, error_code, known, to_host};
 use super::options::{self, nonzero, told};
-use super::tcp_stream::{Shut, TcpInput, TcpOutput};
-use super::{ErrorCode, IpAddressFamily, Network, Shared, SharedSocket, Socketed, guests};
+use super::tcp_socket::{State, TcpSocket};
+use super::{ErrorCode, IpAddressFamily, Network, Shared, Socketed, guests};
 use crate::fs::retry;
 use crate::preview2::Ctx;
 use crate::preview2::bindings::wasi::sockets::tcp::{Host, HostTcpSocket, IpSocketAddress, ShutdownType};
 use crate::preview2::bindings::wasi::sockets::tcp_create_socket;
-use crate::preview2::io::{HostFd, Input, Output, Pollable, Ready};
-
-/// Connections that may wait to be accepted, unless the guest says otherwise.
-const BACKLOG: i32 = 128;
-
-/// The resource `wasi:sockets/tcp.tcp-socket`.
-#[derive(Debug)]
-pub struct TcpSocket {
-    socket: SharedSocket,
-    family: IpAddressFamily,
-    state: State,
-    backlog: i32,
-    /// The address it is bound to is one that the guest may listen on.
-    may_listen: bool,
-    shut: Arc<Shut>,
-}
-
-/// What the system is asked to do is done when an operation starts; that it is finished is what changes the state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
-    Unbound,
-    Binding,
-    Bound,
-    Connecting,
-    /// The system refused at once; the guest learns of it when it asks.
-    Refused(ErrorCode),
-    Connected,
-    StartedListening,
-    Listening,
-    Closed,
-}
-
-impl TcpSocket {
-    fn new(socket: SharedSocket, family: IpAddressFamily, state: State) -> Self {
-        Self { socket, family, state, backlog: BACKLOG, may_listen: false, shut: Arc::default() }
-    }
-
-    fn host(&self) -> &Socket {
-        &self.socket.get().socket
-    }
-
-    /// Fails unless an operation that starts in one of these states can start.
-    fn start(&self, from: &[State]) -> Result<(), ErrorCode> {
-        match self.state {
-            state if from.contains(&state) => Ok(()),
-            State::Binding | State::Connecting | State::StartedListening | State::Refused(_) => {
-                Err(ErrorCode::ConcurrencyConflict)
-            }
-            _ => Err(ErrorCode::InvalidState),
-        }
-    }
-
-    /// Fails unless the operation that is going on is this one.
-    fn finish(&self, going_on: State) -> Result<(), ErrorCode> {
-        if self.state == going_on { Ok(()) } else { Err(ErrorCode::NotInProgress) }
-    }
-
-    fn is_bound(&self) -> bool {
-        !matches!(self.state, State::Unbound | State::Binding | State::Closed)
-    }
-
-    fn streams(&self) -> (Input, Output) {
-        let input = TcpInput::new(self.socket.clone(), Arc::clone(&self.shut));
-        let output = TcpOutput::new(self.socket.clone(), Arc::clone(&self.shut));
-        (Input::new(input), Output::new(output))
-    }
-
-    /// Whether the connection is made. `None` if it is not yet.
-    fn connected(&self) -> Option<Result<(), ErrorCode>> {
-        if let State::Refused(code) = self.state {
-            return Some(Err(code));
-        }
-        if !self.socket.is_writable() {
-            return None;
-        }
-        Some(match self.host().take_error() {
-            Ok(None) => Ok(()),
-            Ok(Some(error)) | Err(error) => Err(connect_error(&error)),
-        })
-    }
-}
-
-impl Ready for TcpSocket {
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.state {
-            State::Connecting => self.socket.poll_writable(cx),
-            State::Listening => self.socket.poll_readable(cx),
-            _ => Poll::Ready(()),
-        }
-    }
-}
+use crate::preview2::io::{HostFd, Input, Output, Pollable};
 
 impl tcp_create_socket::Host for Ctx {
     fn create_tcp_socket(&mut self, address_family: IpAddressFamily) -> Socketed<Resource<TcpSocket>> {
@@ -331,7 +239,7 @@ impl HostTcpSocket for Ctx {
         }
         let receive = matches!(shutdown_type, ShutdownType::Receive | ShutdownType::Both);
         let send = matches!(shutdown_type, ShutdownType::Send | ShutdownType::Both);
-        let shut = |wanted: bool, done: &std::sync::atomic::AtomicBool, how| {
+        let shut = |wanted: bool, done: &AtomicBool, how| {
             if !wanted || done.swap(true, Ordering::Relaxed) {
                 return Ok(());
             }

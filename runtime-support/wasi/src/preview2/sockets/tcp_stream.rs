@@ -2,8 +2,8 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
@@ -87,35 +87,33 @@ pub(super) struct TcpOutput {
     socket: SharedSocket,
     shut: Arc<Shut>,
     rest: Option<Rest>,
-    /// What sending the rest has failed with, until the guest is told.
-    failure: Option<StreamError>,
     closed: bool,
 }
 
-/// The task that sends what is left of a write. It ends with the stream, as the interface says of unfinished writes.
-struct Rest(JoinHandle<io::Result<()>>);
+/// What is left of a write, and the task that sends it. That ends with the stream, as the interface says of unfinished
+/// writes.
+struct Rest {
+    bytes: Arc<Mutex<Bytes>>,
+    task: JoinHandle<()>,
+}
 
 impl Drop for Rest {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
     }
 }
 
 impl TcpOutput {
     pub(super) fn new(socket: SharedSocket, shut: Arc<Shut>) -> Self {
-        Self { socket, shut, rest: None, failure: None, closed: false }
+        Self { socket, shut, rest: None, closed: false }
     }
 
     fn is_closed(&self) -> bool {
         self.closed || self.shut.send.load(Ordering::Relaxed)
     }
 
-    fn open(&mut self) -> Result<(), StreamError> {
-        match self.failure.take() {
-            Some(failure) => Err(failure),
-            None if self.is_closed() => Err(StreamError::Closed),
-            None => Ok(()),
-        }
+    fn open(&self) -> Result<(), StreamError> {
+        if self.is_closed() { Err(StreamError::Closed) } else { Ok(()) }
     }
 
     fn fail(&mut self, error: io::Error) -> StreamError {
@@ -124,14 +122,6 @@ impl TcpOutput {
             io::ErrorKind::BrokenPipe => StreamError::Closed,
             _ => StreamError::failed(Failure(error)),
         }
-    }
-
-    /// Whether the rest of the last write is sent.
-    fn poll_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let Some(Rest(task)) = &mut self.rest else { return Poll::Ready(Ok(())) };
-        let sent = std::task::ready!(Pin::new(task).poll(cx));
-        self.rest = None;
-        Poll::Ready(sent.unwrap_or_else(|stopped| Err(io::Error::other(stopped))))
     }
 }
 
@@ -147,44 +137,64 @@ fn send(socket: &Shared, bytes: &mut Bytes) -> io::Result<()> {
     Ok(())
 }
 
-async fn send_rest(socket: SharedSocket, mut bytes: Bytes) -> io::Result<()> {
-    while !bytes.is_empty() {
+fn lock(bytes: &Mutex<Bytes>) -> MutexGuard<'_, Bytes> {
+    bytes.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Sends the rest of a write, whenever the system takes some. It stops at an error, of which the stream learns when it
+/// tries to send what is left.
+async fn send_rest(socket: SharedSocket, rest: Arc<Mutex<Bytes>>) {
+    loop {
         std::future::poll_fn(|cx| socket.poll_writable(cx)).await;
-        send(socket.get(), &mut bytes)?;
+        let mut bytes = lock(&rest);
+        if send(socket.get(), &mut bytes).is_err() || bytes.is_empty() {
+            return;
+        }
     }
-    Ok(())
 }
 
 impl Ready for TcpOutput {
     fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        match self.poll_rest(cx) {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(Err(error)) => {
-                self.failure = Some(self.fail(error));
-                Poll::Ready(())
-            }
-            Poll::Ready(Ok(())) if self.is_closed() => Poll::Ready(()),
-            Poll::Ready(Ok(())) => self.socket.poll_writable(cx),
+        if self.is_closed() {
+            return Poll::Ready(());
         }
+        if let Some(rest) = &mut self.rest {
+            // A task that has ended must not be polled again.
+            if !rest.task.is_finished() {
+                let _ = std::task::ready!(Pin::new(&mut rest.task).poll(cx));
+            }
+            if !lock(&rest.bytes).is_empty() {
+                // `check_write` meets what the task did.
+                return Poll::Ready(());
+            }
+            self.rest = None;
+        }
+        self.socket.poll_writable(cx)
     }
 }
 
 impl OutputStream for TcpOutput {
     fn check_write(&mut self) -> Result<usize, StreamError> {
         self.open()?;
-        match self.poll_rest(&mut Context::from_waker(std::task::Waker::noop())) {
-            Poll::Pending => Ok(0),
-            Poll::Ready(Err(error)) => Err(self.fail(error)),
-            Poll::Ready(Ok(())) if self.socket.is_writable() => Ok(MOST),
-            Poll::Ready(Ok(())) => Ok(0),
+        if let Some(rest) = &self.rest {
+            // Here too, since the task has its turn only when the guest waits.
+            let mut bytes = lock(&rest.bytes);
+            let sent = send(self.socket.get(), &mut bytes).map(|()| bytes.is_empty());
+            drop(bytes);
+            if sent.map_err(|error| self.fail(error))? {
+                self.rest = None;
+            }
         }
+        Ok(if self.rest.is_none() && self.socket.is_writable() { MOST } else { 0 })
     }
 
     fn write(&mut self, mut bytes: Bytes) -> Result<(), StreamError> {
         self.open()?;
         send(self.socket.get(), &mut bytes).map_err(|error| self.fail(error))?;
         if !bytes.is_empty() {
-            self.rest = Some(Rest(tokio::spawn(send_rest(self.socket.clone(), bytes))));
+            let bytes = Arc::new(Mutex::new(bytes));
+            let task = tokio::spawn(send_rest(self.socket.clone(), Arc::clone(&bytes)));
+            self.rest = Some(Rest { bytes, task });
         }
         Ok(())
     }

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
-use super::super::bindings::wasi::io::poll::HostPollable as _;
 use super::super::bindings::wasi::io::streams::{HostInputStream, HostOutputStream, StreamError};
 use super::super::bindings::wasi::sockets::ip_name_lookup::{Host as _, HostResolveAddressStream as _, IpAddress};
 use super::super::bindings::wasi::sockets::network::{
@@ -15,7 +14,7 @@ use super::super::bindings::wasi::sockets::udp::{
     HostIncomingDatagramStream as _, HostOutgoingDatagramStream as _, HostUdpSocket, OutgoingDatagram,
 };
 use super::super::bindings::wasi::sockets::udp_create_socket::Host as _;
-use super::super::testing::{Guest, context, lent};
+use super::super::testing::{self, Guest, context, lent};
 use super::instance_network::Host as _;
 use super::*;
 use crate::Grants;
@@ -50,8 +49,7 @@ fn listener(ctx: &mut Ctx) -> (Resource<TcpSocket>, u16) {
 /// Waits for a socket.
 async fn wait(ctx: &mut Ctx, tcp: &Resource<TcpSocket>) {
     let pollable = HostTcpSocket::subscribe(ctx, lent(tcp)).unwrap();
-    tokio::time::timeout(Duration::from_secs(10), ctx.block(lent(&pollable))).await.unwrap().unwrap();
-    super::super::bindings::wasi::io::poll::HostPollable::drop(ctx, pollable).unwrap();
+    testing::wait(ctx, pollable).await;
 }
 
 type Connection = (Resource<Input>, Resource<Output>);
@@ -113,8 +111,7 @@ async fn more_than_the_system_takes_arrives_all_the_same() {
         match HostOutputStream::check_write(ctx, lent(&output)).unwrap().unwrap() {
             0 => {
                 let pollable = HostOutputStream::subscribe(ctx, lent(&output)).unwrap();
-                ctx.block(lent(&pollable)).await.unwrap();
-                super::super::bindings::wasi::io::poll::HostPollable::drop(ctx, pollable).unwrap();
+                testing::wait(ctx, pollable).await;
             }
             permit => {
                 let part: Vec<u8> = (sent..sent + permit as usize).map(|at| (at % 251) as u8).collect();
@@ -232,7 +229,7 @@ async fn datagrams_arrive() {
     let sent = vec![datagram(b"first", Some(local(two_port))), datagram(b"", Some(local(two_port)))];
     assert_eq!(ctx.send(lent(&one_out), sent).unwrap(), Ok(2));
     let pollable = ctx.subscribe_incoming(&two_in);
-    ctx.block(pollable).await.unwrap();
+    testing::wait(ctx, pollable).await;
     let received = ctx.receive(lent(&two_in), 10).unwrap().unwrap();
     assert_eq!(received.iter().map(|it| &it.data[..]).collect::<Vec<_>>(), [&b"first"[..], b""]);
     assert_eq!(port(received[0].remote_address), one_port);
@@ -242,7 +239,7 @@ async fn datagrams_arrive() {
     assert_eq!(elsewhere, Err(ErrorCode::InvalidArgument));
     assert_eq!(ctx.send(lent(&two_out), vec![datagram(b"back", None)]).unwrap(), Ok(1));
     let pollable = ctx.subscribe_incoming(&one_in);
-    ctx.block(pollable).await.unwrap();
+    testing::wait(ctx, pollable).await;
     assert_eq!(ctx.receive(lent(&one_in), 1).unwrap().unwrap()[0].data, b"back");
     ctx.check_send(lent(&one_out)).unwrap().unwrap();
     let large = ctx.send(lent(&one_out), vec![datagram(&[0; 65_536], Some(local(two_port)))]).unwrap();
@@ -311,7 +308,7 @@ async fn names_lead_to_addresses() {
     let found = resolve(ctx, "localhost").unwrap();
     let pollable =
         super::super::bindings::wasi::sockets::ip_name_lookup::HostResolveAddressStream::subscribe(ctx, lent(&found));
-    ctx.block(pollable.unwrap()).await.unwrap();
+    testing::wait(ctx, pollable.unwrap()).await;
     assert!(matches!(ctx.resolve_next_address(found).unwrap(), Ok(Some(_))));
     for bad in ["", "a..b", "::ffff:1.2.3.4", "b\u{fc}cher.example", "a b", &"x".repeat(64)] {
         assert_eq!(resolve(ctx, bad).unwrap_err(), ErrorCode::InvalidArgument, "{bad}");

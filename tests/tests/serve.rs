@@ -1,0 +1,353 @@
+//! `precast serve` as its clients see it: real guests, and clients and guests that misbehave.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use precast_tests::{precast_binary, say, shared, workspace_root};
+
+/// A guest's file: in the repository, or beside it. Says so if it is in neither.
+fn guest(name: &str) -> Option<PathBuf> {
+    let own = workspace_root().join("tests/guests/wasm").join(name);
+    if own.exists() {
+        return Some(own);
+    }
+    let other = shared("guests").map(|folder| folder.join("wasm").join(name)).filter(|path| path.exists());
+    if other.is_none() {
+        say(format_args!("left out: guest {name}, which needs ../shared/guests"));
+    }
+    other
+}
+
+/// A server, killed when dropped.
+struct Server {
+    child: Child,
+    port: u16,
+    metrics: Option<u16>,
+    /// What it says on standard error after it is ready.
+    told: mpsc::Receiver<String>,
+    _cache: tempfile::TempDir,
+}
+
+impl Server {
+    fn start(guest: &Path, flags: &[&str]) -> Server {
+        let cache = tempfile::tempdir().unwrap();
+        let mut child = Command::new(precast_binary())
+            .arg("serve")
+            .arg(guest)
+            .args(["--addr=127.0.0.1:0", "--workers=2"])
+            .arg(format!("--cache={}", cache.path().display()))
+            .args(flags)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("precast can be run");
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (tell, told) = mpsc::channel();
+        std::thread::spawn(move || stderr.lines().map_while(Result::ok).try_for_each(|line| tell.send(line)));
+        let mut server = Server { child, port: 0, metrics: None, told, _cache: cache };
+        let wants_metrics = flags.iter().any(|flag| flag.starts_with("--metrics-addr"));
+        while server.port == 0 || (wants_metrics && server.metrics.is_none()) {
+            let line = server.told.recv_timeout(Duration::from_secs(300)).expect("the server gets ready");
+            let port = |line: &str| line.rsplit(':').next().and_then(|port| port.parse().ok());
+            if line.starts_with("precast: listening on http://") {
+                server.port = port(&line).unwrap();
+            } else if line.starts_with("precast: metrics on http://") {
+                server.metrics = port(&line);
+            }
+        }
+        server
+    }
+
+    fn connect(&self) -> Client {
+        Client::connect(self.port)
+    }
+
+    /// A request on a connection of its own.
+    fn request(&self, method: &str, path: &str, body: &str) -> Response {
+        self.connect().request(method, path, body)
+    }
+
+    fn signal(&self, signal: libc::c_int) {
+        // SAFETY: the child has not been waited for, so that the number is still its own.
+        assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, signal) }, 0);
+    }
+
+    /// A line that it says and that contains `part`.
+    fn says(&self, part: &str) -> String {
+        loop {
+            let line = self.told.recv_timeout(Duration::from_secs(30)).unwrap_or_else(|_| panic!("{part} is not said"));
+            if line.contains(part) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.child.kill();
+        _ = self.child.wait();
+    }
+}
+
+#[derive(Debug)]
+struct Response {
+    status: u16,
+    body: String,
+}
+
+/// A connection to a server.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    fn connect(port: u16) -> Client {
+        let stream = TcpStream::connect(("127.0.0.1", port)).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        Client(BufReader::new(stream))
+    }
+
+    fn send(&mut self, text: &str) {
+        self.0.get_mut().write_all(text.as_bytes()).unwrap();
+    }
+
+    fn request(&mut self, method: &str, path: &str, body: &str) -> Response {
+        let length = body.len();
+        self.send(&format!("{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-length: {length}\r\n\r\n{body}"));
+        self.response()
+    }
+
+    fn line(&mut self) -> String {
+        let mut line = String::new();
+        self.0.read_line(&mut line).unwrap();
+        line
+    }
+
+    fn response(&mut self) -> Response {
+        let mut head = String::new();
+        loop {
+            let line = self.line();
+            assert!(!line.is_empty(), "the connection ended in the head: {head:?}");
+            if line == "\r\n" {
+                break;
+            }
+            head.push_str(&line.to_ascii_lowercase());
+        }
+        let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+        let mut body = Vec::new();
+        match length {
+            Some(length) => {
+                body.resize(length, 0);
+                self.0.read_exact(&mut body).unwrap();
+            }
+            None if head.contains("transfer-encoding: chunked") => loop {
+                let length = usize::from_str_radix(self.line().trim_end(), 16).unwrap();
+                let mut chunk = vec![0; length + 2];
+                self.0.read_exact(&mut chunk).unwrap();
+                if length == 0 {
+                    break;
+                }
+                body.extend(&chunk[..length]);
+            },
+            None => {}
+        }
+        Response { status, body: String::from_utf8(body).unwrap() }
+    }
+}
+
+#[test]
+fn guests_of_all_languages_answer() {
+    // File, what it is granted, method, path, body; status and body of the response.
+    type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, u16, &'static str);
+    let rows: &[Row] = &[
+        ("c-http.p2.wasm", "clocks", "GET", "/hello?x=1", "", 200, "{\"lang\":\"c\",\"path\":\"/hello?x=1\",\"fnv\":1674238127}\n"),
+        (
+            "rs-http.p2.wasm",
+            "clocks",
+            "POST",
+            "/echo",
+            "the body",
+            200,
+            r#"{"json":null,"lang":"rust","len":8,"path":"/echo","sha256":"fa8242e99f48966c"}"#,
+        ),
+        (
+            "js-http.p2.wasm",
+            "clocks,random",
+            "POST",
+            "/echo",
+            "the body",
+            200,
+            "{\"lang\":\"js-starlingmonkey\",\"path\":\"/echo\",\"words\":[\"THE\",\"BODY\"],\"re\":null}\n",
+        ),
+        (
+            "py-http.p2.wasm",
+            "clocks,random",
+            "POST",
+            "/echo",
+            "the body",
+            200,
+            r#"{"lang": "python", "path": "/echo", "len": 8, "sha256": "fa8242e99f48966c"}"#,
+        ),
+        (
+            "polyglot-http.p2.wasm",
+            "clocks,random",
+            "POST",
+            "/",
+            "red 1 green 2 red 3.5",
+            200,
+            r#"{"title":"STATS","items":{"n":"3","sum":"6.5","red":"2","green":"1"}}"#,
+        ),
+    ];
+    for (name, grants, method, path, body, status, expected) in rows {
+        let Some(guest) = guest(name) else { continue };
+        let server = Server::start(&guest, &[&format!("--allow={grants}")]);
+        let mut client = server.connect();
+        // A fresh instance each time, on one connection.
+        for _ in 0..3 {
+            let response = client.request(method, path, body);
+            assert_eq!((response.status, response.body.trim_end()), (*status, expected.trim_end()), "{name}: {response:?}");
+        }
+        if *name == "polyglot-http.p2.wasm" {
+            assert_eq!(server.request("POST", "/", "").status, 400);
+            assert_eq!(server.request("POST", "/", "no digits").status, 422);
+        }
+    }
+}
+
+#[test]
+fn a_guest_that_traps_harms_nobody_else() {
+    let Some(guest) = guest("rs-http.p2.wasm") else { return };
+    let server = Server::start(&guest, &["--access-log"]);
+    let mut client = server.connect();
+    for _ in 0..3 {
+        assert_eq!(client.request("GET", "/trap", "").status, 500);
+        assert_eq!(client.request("GET", "/status/204", "").status, 204);
+        assert_eq!(client.request("GET", "/status/418", "").status, 418);
+    }
+    assert!(server.says("\"GET /trap\" 500").ends_with(" trap"));
+    // Requests sent at once are answered in order.
+    client.send(&"GET /status/201 HTTP/1.1\r\nhost: a\r\n\r\nGET /status/202 HTTP/1.1\r\nhost: a\r\n\r\n".repeat(10));
+    for _ in 0..10 {
+        assert_eq!((client.response().status, client.response().status), (201, 202));
+    }
+    // Nonsense ends its connection only.
+    let mut bad = server.connect();
+    bad.send("NONSENSE\r\n\r\n");
+    assert_eq!(bad.response().status, 400);
+    assert_eq!(client.request("GET", "/status/200", "").status, 200);
+}
+
+#[test]
+fn bodies_stream_and_a_slow_client_is_served() {
+    let Some(guest) = guest("rs-http.p2.wasm") else { return };
+    let server = Server::start(&guest, &[]);
+    let mut client = server.connect();
+    client.send("POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n");
+    for chunk in ["4\r\nthe \r\n", "4\r\nbody\r\n", "0\r\n\r\n"] {
+        std::thread::sleep(Duration::from_millis(20));
+        client.send(chunk);
+    }
+    assert!(client.response().body.contains("fa8242e99f48966c"));
+    // Much larger than any buffer between client and guest.
+    let large = "x".repeat(8 << 20);
+    let response = client.request("POST", "/echo", &large);
+    assert!(response.body.contains("\"len\":8388608"), "{response:?}");
+}
+
+#[test]
+fn a_guest_that_waits_too_long_is_given_up() {
+    let Some(guest) = guest("rs-http.p2.wasm") else { return };
+    let server = Server::start(&guest, &["--timeout=300ms", "--metrics-addr=127.0.0.1:0"]);
+    let mut client = server.connect();
+    // The guest waits for a body that never comes.
+    let begin = Instant::now();
+    client.send("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc");
+    assert_eq!(client.response().status, 504);
+    assert!(begin.elapsed() >= Duration::from_millis(300));
+    // A client that hangs up takes its guest with it.
+    let mut other = server.connect();
+    other.send("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 10\r\n\r\nabc");
+    std::thread::sleep(Duration::from_millis(50));
+    drop(other);
+    let metrics = || {
+        let mut client = Client::connect(server.metrics.unwrap());
+        client.request("GET", "/", "").body
+    };
+    let begin = Instant::now();
+    while !metrics().contains("precast_requests_ended_total{outcome=\"hung-up\"} 1") {
+        assert!(begin.elapsed() < Duration::from_secs(20), "{}", metrics());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let metrics = metrics();
+    assert!(metrics.contains("precast_requests_ended_total{outcome=\"timeout\"} 1"), "{metrics}");
+    assert!(metrics.contains("precast_requests_in_flight 0"), "{metrics}");
+}
+
+/// A component that spins for ever, or answers, by the length of the path.
+const SPINS: &str = r#"(component
+    (import "wasi:http/types@0.2.12" (instance $types
+        (export "incoming-request" (type (sub resource)))
+        (export "response-outparam" (type (sub resource)))))
+    (alias export $types "incoming-request" (type $request))
+    (alias export $types "response-outparam" (type $out))
+    (core module $m (func (export "handle") (param i32 i32) (loop $again (br $again))))
+    (core instance $i (instantiate $m))
+    (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+        (canon lift (core func $i "handle")))
+    (instance $handler (export "handle" (func $handle)))
+    (export "wasi:http/incoming-handler@0.2.12" (instance $handler)))"#;
+
+#[test]
+fn a_guest_that_spins_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spins.wat");
+    std::fs::write(&path, SPINS).unwrap();
+    let server = Server::start(&path, &["--timeout=100ms"]);
+    for _ in 0..3 {
+        let begin = Instant::now();
+        assert_eq!(server.request("GET", "/", "").status, 504);
+        assert!(begin.elapsed() >= Duration::from_millis(100) && begin.elapsed() < Duration::from_secs(10));
+    }
+}
+
+#[test]
+fn requests_under_way_are_finished_at_the_end() {
+    let Some(guest) = guest("rs-http.p2.wasm") else { return };
+    let mut server = Server::start(&guest, &["--grace=20s"]);
+    let mut client = server.connect();
+    client.send("POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: 8\r\n\r\nthe ");
+    let mut idle = server.connect();
+    assert_eq!(idle.request("GET", "/status/200", "").status, 200);
+    std::thread::sleep(Duration::from_millis(100));
+    server.signal(libc::SIGTERM);
+    server.says("ending");
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(TcpStream::connect(("127.0.0.1", server.port)).is_err(), "nothing new is accepted");
+    client.send("body");
+    assert!(client.response().body.contains("fa8242e99f48966c"));
+    // An idle connection holds nobody up.
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn what_cannot_be_served_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("module.wat");
+    std::fs::write(&path, "(module)").unwrap();
+    let refused = |path: &Path| {
+        let output = Command::new(precast_binary()).args(["serve", "--no-cache", "--addr=127.0.0.1:0"]).arg(path).output();
+        let output = output.unwrap();
+        (output.status.code(), String::from_utf8(output.stderr).unwrap())
+    };
+    let (status, stderr) = refused(&path);
+    assert_eq!(status, Some(2));
+    assert!(stderr.contains("is a module, and only components"), "{stderr}");
+    std::fs::write(&path, "(component)").unwrap();
+    let (status, stderr) = refused(&path);
+    assert_eq!(status, Some(2));
+    assert!(stderr.contains("does not export wasi:http/incoming-handler"), "{stderr}");
+}
