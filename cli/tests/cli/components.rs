@@ -189,7 +189,9 @@ fn imported_modules_are_bound_to_files() {
     folder.write("wrong.wat", r#"(module (func (export "g")))"#);
     folder.precast("compile component.wat").fails(1, &["imports the core module `lib`", "--link lib=FILE"]);
     folder.precast("compile component.wat --link lib").fails(2, &["expected NAME=FILE"]);
-    folder.precast("compile component.wat --link lib=wrong.wat").fails(1, &["what is linked does not fit: the module's export `f`"]);
+    folder
+        .precast("compile component.wat --link lib=wrong.wat")
+        .fails(1, &["what is linked does not fit: the module's export `f`"]);
     folder.precast("compile component.wat --link lib=lib.wat").succeeds();
     assert_eq!(folder.precast("run --invoke f component.so").succeeds().text(), "7\n");
 }
