@@ -68,16 +68,14 @@ fn a_guest_that_calls_the_host_all_the_time_is_stopped() {
 #[test]
 fn a_nested_guest_is_stopped_through_its_host() {
     let inner = bind(SPIN, |_: &mut precast_loader::Linker<()>| ());
-    let bound = bind(
-        r#"(module (import "" "host" (func $host)) (func (export "spin") (call $host)))"#,
-        move |linker| {
+    let bound =
+        bind(r#"(module (import "" "host" (func $host)) (func (export "spin") (call $host)))"#, move |linker| {
             linker.func("", "host", move |_: &mut precast_loader::Caller<'_, ()>| {
                 let mut inner = inner.instantiate(()).unwrap();
                 let spin = inner.func::<(), ()>("spin").unwrap();
                 spin.call(&mut inner, ()).map_err(precast_loader::HostError::from)
             });
-        },
-    );
+        });
     assert_eq!(spin(&mut bound.instantiate(()).unwrap(), after(20)), TrapCode::Interrupted);
 }
 

@@ -97,7 +97,6 @@ impl Drop for Server {
 #[derive(Debug)]
 struct Response {
     status: u16,
-    head: String,
     body: String,
 }
 
@@ -156,7 +155,7 @@ impl Client {
             },
             None => {}
         }
-        Response { status, head, body: String::from_utf8(body).unwrap() }
+        Response { status, body: String::from_utf8(body).unwrap() }
     }
 }
 

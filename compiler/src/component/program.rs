@@ -99,14 +99,10 @@ pub(crate) struct Adapter {
     pub callee: Side,
     /// The type as the caller sees it.
     pub caller_ty: FuncTypeRow,
-    /// The type as the callee sees it.
-    pub callee_ty: FuncTypeRow,
     /// What is called.
     pub callee_func: FuncPlace,
     /// Its core type.
     pub callee_core: FuncType,
-    /// The adapter's core type.
-    pub caller_core: FuncType,
     /// Whether one instance is the other or nested in it, so that calling always traps.
     pub recursive: bool,
 }

@@ -146,17 +146,15 @@ pub(super) fn component(placer: &mut Placer<'_, '_>, reached: &Reached, state: S
         component.imports.push(import);
     }
     for (func, definition) in &linkage.canon_funcs {
-        if let Canon::Lower { func: ComponentFunc::Lifted(lifted), ty, options, core_type } = definition
+        if let Canon::Lower { func: ComponentFunc::Lifted(lifted), ty, options, .. } = definition
             && reached.has_canon(func)
         {
             let adapter = Adapter {
                 caller: side(placer, options),
                 callee: side(placer, &lifted.options),
                 caller_ty: *ty,
-                callee_ty: lifted.ty,
                 callee_func: placer.place(lifted.core),
                 callee_core: lifted.core_type.clone(),
-                caller_core: core_type.clone(),
                 recursive: is_recursive(&component.instances, options.instance, lifted.options.instance),
             };
             component.adapters.push(adapter);

@@ -96,7 +96,7 @@ fn ty(random: &mut Random, defs: &mut Vec<Def>, depth: usize) -> Ty {
 }
 
 fn value(random: &mut Random, defs: &[Def], ty: &Ty) -> Val {
-    let mut boxed = |random: &mut Random, ty: &Ty| Some(Box::new(value(random, defs, ty)));
+    let boxed = |random: &mut Random, ty: &Ty| Some(Box::new(value(random, defs, ty)));
     match ty {
         Ty::Primitive(name) => primitive(random, name),
         Ty::String => Val::String(string(random)),

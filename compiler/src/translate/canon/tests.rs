@@ -207,10 +207,8 @@ fn program(
             caller: sides[0].clone(),
             callee: sides[1].clone(),
             caller_ty: row,
-            callee_ty: row,
             callee_func,
             callee_core,
-            caller_core: caller_core.clone(),
             recursive: false,
         });
         func(&mut program, caller_core, 0, FuncBody::Adapter(adapter));
