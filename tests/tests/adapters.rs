@@ -13,7 +13,11 @@ fn values_cross_and_what_is_none_traps() {
         let output = Command::new(precast_binary()).arg("wast").arg(&script).output().expect("the command runs");
         let text = String::from_utf8_lossy(&output.stdout);
         let errors = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success() && text.contains(" 0 failed, 0 skipped"), "{}: {text}{errors}", script.display());
+        assert!(
+            output.status.success() && text.contains(" 0 failed, 0 skipped"),
+            "{}: {text}{errors}",
+            script.display()
+        );
         count += 1;
     }
     assert!(count >= 4, "{count} scripts");
