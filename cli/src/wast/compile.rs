@@ -166,7 +166,7 @@ mod tests {
         assert_eq!(unsupported.artifact(), Err("unsupported: threads (offset 0x0)".into()));
         let limit = CompileError::Limit { what: "number of locals", found: 2, limit: 1, place };
         assert!(matches!(refusal(&limit), Compiled::Unsupported(_)));
-        let open = CompileError::Option("the component imports the core module `m`".into());
+        let open = CompileError::Link("the component imports the core module `m`".into());
         assert!(matches!(refusal(&open), Compiled::Open(_)));
         let internal = CompileError::Internal { context: "function 3".into(), message: "oops".into() };
         assert!(matches!(refusal(&internal), Compiled::Crash(_)));
