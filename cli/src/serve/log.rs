@@ -143,8 +143,9 @@ mod tests {
 
     #[test]
     fn times_are_dates() {
-        let at =
-            |seconds: u64, milliseconds: u64| timestamp(UNIX_EPOCH + Duration::from_millis(seconds * 1000 + milliseconds));
+        let at = |seconds: u64, milliseconds: u64| {
+            timestamp(UNIX_EPOCH + Duration::from_millis(seconds * 1000 + milliseconds))
+        };
         assert_eq!(at(0, 0), "1970-01-01T00:00:00.000Z");
         assert_eq!(at(951_782_399, 999), "2000-02-28T23:59:59.999Z");
         assert_eq!(at(951_782_400, 0), "2000-02-29T00:00:00.000Z");
