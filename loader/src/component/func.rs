@@ -2,26 +2,26 @@
 //!
 //! What comes in: an instance and parameters, as Rust values or [`Val`]s. What goes out: the result. Parameters are
 //! lowered, which may call the guest's `realloc`; the lifted core function is entered; the result is lifted, and
-//! `post-return` called. An import that is exported again is called on the host's side, its values passing through a
-//! [`Scratch`].
+//! `post-return` called. An import that is exported again is called on the host's side: see `passing.rs`.
 //!
 //! # Safety
 //! Each call holds the instance exclusively, and with it the store of the record that it works on.
 
+mod dropping;
+mod passing;
+
 use std::marker::PhantomData;
 use std::sync::Arc;
-use std::task::{Context as TaskContext, Poll, Waker};
 
 use precast_abi::component::{MAX_FLAT_PARAMS, MAX_FLAT_RESULTS};
 use precast_abi::trap::TrapCode;
 
 use super::context::{LiftContext, LowerContext};
 use super::fault::{self, Fault};
-use super::guest::{Guest, Scratch, Signature};
+use super::guest::{Guest, Signature};
 use super::import::{CELLS, Site};
 use super::instance::Instance;
 use super::plan::{Canon, Code, Target};
-use super::resource::ResourceAny;
 use super::types::FuncType;
 use super::val::{self, Val};
 use super::value::{FlatReader, FlatWriter, Lift, LowerParams, matches_result};
@@ -30,7 +30,8 @@ use crate::bindings::Bindings;
 use crate::call::{self, CallError};
 use crate::externs::ExportError;
 use crate::record::InstanceRecord;
-use crate::suspend::{self, CannotWait, Pending};
+use crate::suspend;
+use passing::{Passing, poll_once};
 
 /// An exported function of all instances of a bound component.
 pub(crate) struct ExportSite {
@@ -343,143 +344,5 @@ unsafe fn enter(record: *mut InstanceRecord, code: Code, cells: &mut Cells) -> R
     unsafe {
         let entered = call::enter(record, code.entry, code.text, cells.as_mut_ptr());
         entered.map_err(|abort| fault::abandoned(record, abort))
-    }
-}
-
-/// A call of a host function by the host.
-struct Passing<'e> {
-    record: *mut InstanceRecord,
-    export: &'e ExportSite,
-    scratch: Box<Scratch>,
-}
-
-// SAFETY: what it points to belongs to the instance that its call holds, or to itself.
-unsafe impl Send for Passing<'_> {}
-
-impl<'e> Passing<'e> {
-    fn new(
-        record: *mut InstanceRecord,
-        export: &'e ExportSite,
-        cells: &mut Cells,
-        lower: impl FnOnce(&mut LowerContext<'_>, &mut Cells) -> Result<(), HostError>,
-    ) -> Result<Self, CallError> {
-        // SAFETY: the record and its store are alive, and used by the call only.
-        let mut scratch = unsafe { Scratch::new(&raw mut (*(*record).store).component.held) };
-        let ty = &export.site.ty;
-        let (params, result) = ty.layout();
-        let mut guest = scratch.guest();
-        let lowered = lower(&mut LowerContext::new(&mut guest, &export.site.signature), cells).and_then(|()| {
-            if result.flat as usize > MAX_FLAT_RESULTS {
-                let after = if params.flat as usize > MAX_FLAT_PARAMS { 1 } else { params.flat as usize };
-                cells[after] = scratch.alloc(result.size, result.align)?.into();
-            }
-            Ok(())
-        });
-        // SAFETY: the record is alive, and the call has the store.
-        lowered.map_err(|error| unsafe { fail(record, error, true) })?;
-        Ok(Passing { record, export, scratch })
-    }
-
-    /// Calls the function, which may leave something to wait for.
-    fn call<T: 'static>(
-        &mut self,
-        instance: &Instance<T>,
-        import: u32,
-        cells: &mut Cells,
-    ) -> Result<Option<Pending>, CallError> {
-        let Some(definition) = instance.linked().host_funcs.get(import as usize) else {
-            return Err(CallError::Mismatch("the function belongs to another component".into()));
-        };
-        let (guest, cells) = (self.scratch.guest(), cells.as_mut_ptr());
-        // SAFETY: the instance is held, and its data is a `T`; site, cells and scratch live until the call's end, which
-        // drops the future before them.
-        let outcome = unsafe { definition.call(&self.export.site, self.record, guest, cells) };
-        // SAFETY: the record is alive, and the call has the store.
-        outcome.map_err(|error| unsafe { fault::to_call_error(self.record, error) })
-    }
-
-    /// What a host function's own failure is to its caller.
-    fn fail(&self, outcome: Result<(), HostError>) -> Result<(), CallError> {
-        // SAFETY: as above.
-        outcome.map_err(|error| unsafe { fault::to_call_error(self.record, error) })
-    }
-
-    fn finish<R>(
-        mut self,
-        cells: &mut Cells,
-        lift: impl FnOnce(&mut LiftContext<'_>, &Cells) -> Result<R, HostError>,
-    ) -> Result<R, CallError> {
-        let (params, result) = self.export.site.ty.layout();
-        if result.flat as usize > MAX_FLAT_RESULTS {
-            let after = if params.flat as usize > MAX_FLAT_PARAMS { 1 } else { params.flat as usize };
-            cells[0] = cells[after];
-        }
-        let guest = self.scratch.guest();
-        let lifted = lift(&mut LiftContext::new(&guest, &self.export.site.signature), cells);
-        // SAFETY: the record is alive, and the call has the store.
-        lifted.map_err(|error| unsafe { fault::to_call_error(self.record, error) })
-    }
-}
-
-/// The outcome of a future that cannot be waited for.
-fn poll_once(mut pending: Pending) -> Result<(), HostError> {
-    match pending.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
-        Poll::Ready(outcome) => outcome,
-        Poll::Pending => Err(CannotWait::Synchronous.into()),
-    }
-}
-
-impl ResourceAny {
-    /// Drops the handle. If it owns a guest's resource, that is destroyed: its destructor is called. Of a resource of the
-    /// host's only the handle is dropped, since what is behind it is the host's already.
-    ///
-    /// # Errors
-    /// The handle was used up, or the destructor trapped.
-    ///
-    /// # Panics
-    /// With the panic of a host function that the destructor called.
-    pub fn drop<T>(self, instance: &mut Instance<T>) -> Result<(), CallError> {
-        match self.destroy(instance)? {
-            // SAFETY: the plan checked the code; the instance is held.
-            Some((code, mut cells)) => unsafe { enter(instance.record(), code, &mut cells) },
-            None => Ok(()),
-        }
-    }
-
-    /// As [`Self::drop`]; host functions that the destructor calls may wait.
-    ///
-    /// # Errors
-    /// As [`Self::drop`].
-    ///
-    /// # Panics
-    /// As [`Self::drop`].
-    pub async fn drop_async<T>(self, instance: &mut Instance<T>) -> Result<(), CallError> {
-        let Some((code, cells)) = self.destroy(instance)? else { return Ok(()) };
-        let mut cells = Box::new(cells);
-        // SAFETY: as above; the cells outlive the call.
-        let entered =
-            unsafe { suspend::call_async(instance.record(), code.entry, code.text, cells.as_mut_ptr()) }.await;
-        // SAFETY: the record is alive, and the call has the store.
-        entered.map_err(|error| unsafe { fault::with_detail(instance.record(), error) })
-    }
-
-    /// Gives the handle up: the destructor to call, and its parameter.
-    fn destroy<T>(&self, instance: &mut Instance<T>) -> Result<Option<(Code, Cells)>, CallError> {
-        if self.is_host() {
-            return Ok(None);
-        }
-        let record = instance.record();
-        // SAFETY: the record and its store are alive, and the instance is held.
-        let taken = unsafe {
-            check_enter(record)?;
-            (*(*record).store).component.held.take(self.given())
-        };
-        let Some((row, representation)) = taken.map_err(|error| CallError::Mismatch(error.to_string()))? else {
-            return Ok(None);
-        };
-        let resource = instance.linked().plan.resources.get(row as usize).copied().flatten();
-        let mut cells = [0; CELLS];
-        cells[0] = representation.into();
-        Ok(resource.and_then(|resource| resource.destructor).map(|code| (code, cells)))
     }
 }
