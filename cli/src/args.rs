@@ -174,7 +174,7 @@ Examples:
   precast run --invoke add math.wat 2 -3
   precast run --invoke greet app.wasm World '{polite: true}'
 
-Exit status: the guest's; 134 after a trap; 125 if precast itself fails, 2 if the command line makes no sense.")]
+Exit status: the guest's; 134 after a trap or a denial that stops it; 125 if precast itself fails, 2 if the command line makes no sense.")]
 pub(crate) struct RunArgs {
     /// Call this exported function instead of running a command, and print its results
     ///

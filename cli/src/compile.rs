@@ -118,6 +118,7 @@ fn error_message(file: &Path, error: &Error) -> Value {
             CompileError::Unsupported { proposal, place } => ("unsupported", Some(place), Some(*proposal)),
             CompileError::Limit { place, .. } => ("limit", Some(place), None),
             CompileError::Option(_) => ("option", None, None),
+            CompileError::Link(_) => ("link", None, None),
             CompileError::Internal { .. } => ("internal", None, None),
             _ => ("error", None, None),
         },

@@ -1,6 +1,7 @@
 //! A guest with WASI, from binding to what ended it: what `run` and `bench` have in common.
 
 use precast_loader::{Artifact, Bound, CallError, Func, Instance, InstantiateError, Linker, Trap, Val};
+use precast_wasi::preview2::Denied;
 use precast_wasi::{Exit, WasiCtx, preview1};
 
 use crate::call::Call;
@@ -15,6 +16,8 @@ pub(crate) enum Stop {
     Exit(i32),
     /// It trapped.
     Trap(Trap),
+    /// It was not granted something, and asked with a function that has no way to say so. The user has been told.
+    Denied(Denied),
     /// Something of ours failed.
     Failed(Error),
 }
@@ -31,7 +34,10 @@ impl From<CallError> for Stop {
             CallError::Trap(trap) => Stop::Trap(trap),
             CallError::Host(error) => match error.downcast::<Exit>() {
                 Ok(exit) => Stop::Exit(exit.0),
-                Err(error) => Stop::Failed(Error::context("a host function failed", error)),
+                Err(error) => match error.downcast::<Denied>() {
+                    Ok(denied) => Stop::Denied(*denied),
+                    Err(error) => Stop::Failed(Error::context("a host function failed", error)),
+                },
             },
             error => Stop::Failed(Error::context("the call failed", error)),
         }

@@ -19,7 +19,7 @@ use crate::guest::{self, Stop};
 use crate::trap::Backtrace;
 use crate::{artifact, output, values};
 
-/// Exit status after a trap: that of a process killed by SIGABRT, as a shell shows it.
+/// Exit status after a trap, and of a guest that was stopped: that of a process killed by SIGABRT, as a shell shows it.
 const TRAP: u8 = 134;
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Error> {
@@ -35,6 +35,10 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Error> {
         Err(Stop::Exit(status)) => Ok(ExitCode::from(exit_status(status))),
         Err(Stop::Trap(trap)) => {
             output::tell(format_args!("precast: trap: {}", Backtrace(&trap)));
+            Ok(ExitCode::from(TRAP))
+        }
+        Err(Stop::Denied(_)) => {
+            output::tell("precast: the guest cannot go on without it");
             Ok(ExitCode::from(TRAP))
         }
         Err(Stop::Failed(error)) => Err(error),

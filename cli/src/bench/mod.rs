@@ -231,6 +231,7 @@ fn failed(stop: Stop) -> Error {
     match stop {
         Stop::Exit(status) => Error::Failed(format!("the guest exited with status {status} before it was called")),
         Stop::Trap(trap) => Error::Failed(format!("the guest trapped: {}", Backtrace(&trap))),
+        Stop::Denied(denied) => Error::Failed(format!("the guest was stopped: {denied}")),
         Stop::Failed(error) => error,
     }
 }

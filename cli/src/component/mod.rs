@@ -14,6 +14,7 @@ mod show;
 mod wit;
 
 use std::borrow::Cow;
+use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -56,7 +57,8 @@ impl ComposeArgs {
         let mut composed = bytes;
         for path in &self.plug {
             let plug = input::read_module(path)?;
-            composed = plug::plug(&component(file, &composed)?, path, &component(path, &plug)?)?;
+            let (socket, plug) = (component(file, &composed)?, component(path, &plug)?);
+            composed = without_panic(|| plug::plug(&socket, path, &plug)).unwrap_or_else(|| Err(plug::failed(path)))?;
         }
         Ok(composed)
     }
@@ -78,9 +80,25 @@ fn component<'a>(file: &Path, bytes: &'a [u8]) -> Result<Cow<'a, [u8]>, Error> {
     }
 }
 
+/// What `work` gives, or `None` if it panics, which nobody is told: for libraries that do so on odd input.
+fn without_panic<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let hook = panic::take_hook();
+    panic::set_hook(Box::new(|_| {}));
+    // What `work` may have left half done is nothing that anybody looks at again.
+    let result = panic::catch_unwind(AssertUnwindSafe(work));
+    panic::set_hook(hook);
+    result.ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn panics_are_no_result() {
+        assert_eq!(without_panic(|| 1), Some(1));
+        assert_eq!(without_panic(|| -> u8 { panic!("odd") }), None);
+    }
 
     #[test]
     fn components_are_told_from_modules() {

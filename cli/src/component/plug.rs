@@ -35,6 +35,11 @@ pub(super) fn plug(socket: &[u8], file: &Path, plug: &[u8]) -> Result<Vec<u8>, E
     graph.encode(EncodeOptions::default()).map_err(|error| failed(error.into()))
 }
 
+/// The error where composing failed in a way of its own.
+pub(super) fn failed(file: &Path) -> Error {
+    Error::Failed(format!("cannot plug in `{}`: composing it failed", input::display_name(file)))
+}
+
 fn register(graph: &mut CompositionGraph, name: &str, bytes: &[u8]) -> anyhow::Result<PackageId> {
     let package = Package::from_bytes(name, None, bytes, graph.types_mut())?;
     Ok(graph.register_package(package)?)

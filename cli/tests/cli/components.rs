@@ -155,6 +155,23 @@ fn the_result_of_a_command_is_the_status() {
 }
 
 #[test]
+fn a_denial_that_cannot_be_answered_stops_the_guest() {
+    let clock = r#"(component
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock (export "now" (func (result u64)))))
+        (core func $now (canon lower (func $clock "now")))
+        (core module $m
+            (import "" "now" (func $now (result i64)))
+            (func (export "run") (result i32) (i64.eqz (i64.add (call $now) (i64.const 1)))))
+        (core instance $i (instantiate $m (with "" (instance (export "now" (func $now))))))
+        (func $run (result (result)) (canon lift (core func $i "run")))
+        (instance $command (export "run" (func $run)))
+        (export "wasi:cli/run@0.2.0" (instance $command)))"#;
+    let folder = Folder::with("clock.wat", clock);
+    folder.precast("run clock.wat").fails(134, &["grant it with --allow=clocks", "cannot go on without it"]);
+    folder.precast("run --allow=clocks clock.wat").succeeds();
+}
+
+#[test]
 fn what_is_plugged_in_is_compiled_with_it() {
     let folder = Folder::with("twice.wat", TWICE);
     folder.write("number.wat", number("test:numbers/get@0.2.9", 21));
@@ -189,7 +206,9 @@ fn imported_modules_are_bound_to_files() {
     folder.write("wrong.wat", r#"(module (func (export "g")))"#);
     folder.precast("compile component.wat").fails(1, &["imports the core module `lib`", "--link lib=FILE"]);
     folder.precast("compile component.wat --link lib").fails(2, &["expected NAME=FILE"]);
-    folder.precast("compile component.wat --link lib=wrong.wat").fails(1, &["lib"]);
+    folder
+        .precast("compile component.wat --link lib=wrong.wat")
+        .fails(1, &["what is linked does not fit: the module's export `f`"]);
     folder.precast("compile component.wat --link lib=lib.wat").succeeds();
     assert_eq!(folder.precast("run --invoke f component.so").succeeds().text(), "7\n");
 }
