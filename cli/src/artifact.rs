@@ -24,7 +24,8 @@ pub(crate) enum Source {
 }
 
 impl Source {
-    fn open(&self) -> Result<Artifact, OpenError> {
+    /// Opens it.
+    pub(crate) fn open(&self) -> Result<Artifact, OpenError> {
         match self {
             Source::File(path) => Artifact::open(path, Policy::Verify),
             Source::Bytes(bytes) => Artifact::open_bytes(bytes),

@@ -16,10 +16,11 @@ mod service;
 mod stats;
 mod worker;
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use precast_loader::component::{Bound, Linker};
 use precast_loader::{Artifact, Limits};
@@ -42,20 +43,30 @@ const HANDLER: &str = "wasi:http/incoming-handler";
 
 pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Error> {
     // Before anything is compiled, so that a mistake costs no time.
-    let template = template(grants(&args)?, &args.file)?;
+    let grants = grants(&args)?;
+    let denials = Denials::default();
+    let first_template = template(&grants, &args.file, &denials)?;
     let log = AccessLog::open(args.access_log.as_ref())?;
-    let listeners = worker::listen(args.addr, workers(&args))?;
+    let listeners = worker::bind_all(args.addr, workers(&args))?;
     let addr = listeners[0].addr()?;
-    let (artifact, _) = artifact::open(&args.file, &args.cache, &args.codegen)?;
-    let bound = bind(&artifact, &args)?;
+    let (first_artifact, source) = artifact::open(&args.file, &args.cache, &args.codegen)?;
 
     let stats: Arc<[Stats]> = listeners.iter().map(|_| Stats::default()).collect();
     let failures = Arc::new(Failures::default());
+    // Each worker opens the artifact and the grants for itself: slots and reference counts are no other thread's.
     let services = (0..listeners.len()).map(|index| {
-        let proxy = Proxy::new(bound.clone(), |ctx: &mut Ctx| ctx).timeout(Some(args.timeout));
-        Service::new(proxy, template.clone(), log.clone(), failures.clone(), stats.clone(), index)
+        let (artifact, template) = match index {
+            0 => (first_artifact.clone(), first_template.clone()),
+            _ => {
+                let artifact =
+                    source.open().map_err(|error| Error::context("cannot open the artifact again", error))?;
+                (artifact, template(&grants, &args.file, &denials)?)
+            }
+        };
+        let proxy = Proxy::new(bind(&artifact, &args)?, |ctx: &mut Ctx| ctx).timeout(Some(args.timeout));
+        Ok(Service::new(proxy, template, log.clone(), failures.clone(), stats.clone(), index))
     });
-    let services = services.collect::<Vec<_>>();
+    let services = services.collect::<Result<Vec<_>, Error>>()?;
     serve(listeners, services, stats, addr, &args)
 }
 
@@ -68,6 +79,7 @@ fn serve(
     args: &ServeArgs,
 ) -> Result<ExitCode, Error> {
     let control = control::Control::new(stats, args.metrics_addr, args.grace)?;
+    listeners.iter().try_for_each(Listener::listen)?;
     std::thread::scope(|scope| {
         let workers = listeners.into_iter().zip(services).map(|(listener, service)| {
             let end = control.end();
@@ -115,14 +127,22 @@ fn env(variable: &str) -> Result<precast_wasi::Grant, Error> {
     Ok(precast_wasi::Grant::EnvVar { name: name.into(), value })
 }
 
+/// Grants that the user has been told of: each worker's guests would have him told of them again.
+type Denials = Arc<Mutex<BTreeSet<String>>>;
+
 /// What all guests see of the world. They have nothing to read, and write to the standard streams of the server.
-fn template(grants: Grants, file: &Path) -> Result<Template, Error> {
+fn template(grants: &Grants, file: &Path, denials: &Denials) -> Result<Template, Error> {
     let name = file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned();
+    let denials = denials.clone();
     WasiCtx::builder()
         .args([name])
-        .grants(grants)
+        .grants(grants.clone())
         .stdin(Stdin::Bytes(Vec::new()))
-        .on_denial(|denial| output::tell(format_args!("precast: {denial}")))
+        .on_denial(move |denial| {
+            if denials.lock().unwrap_or_else(PoisonError::into_inner).insert(denial.grant.clone()) {
+                output::tell(format_args!("precast: {denial}"));
+            }
+        })
         .template()
         .map_err(|error| Error::context("cannot grant what was asked for", error))
 }

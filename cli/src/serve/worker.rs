@@ -24,17 +24,23 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a worker waits when the process has no descriptors left.
 const BREATH: Duration = Duration::from_millis(50);
 
-/// A listening socket.
+/// A socket to listen on.
 pub(crate) struct Listener(TcpListener);
 
 impl Listener {
     pub(crate) fn addr(&self) -> Result<SocketAddr, Error> {
         self.0.local_addr().map_err(|error| Error::context("the listening socket has no address", error))
     }
+
+    /// From now on clients can connect.
+    pub(crate) fn listen(&self) -> Result<(), Error> {
+        let listening = rustix::net::listen(&self.0, BACKLOG);
+        listening.map_err(|error| Error::context("cannot listen", io::Error::from(error)))
+    }
 }
 
-/// Sockets for so many workers, all on one address. The system chooses a port for port 0.
-pub(crate) fn listen(addr: SocketAddr, workers: usize) -> Result<Vec<Listener>, Error> {
+/// Sockets for so many workers, all on one address, where nobody can connect yet. The system chooses a port for port 0.
+pub(crate) fn bind_all(addr: SocketAddr, workers: usize) -> Result<Vec<Listener>, Error> {
     let failed = |error| Error::context(format_args!("cannot listen on {addr}"), error);
     // Who else listens there is refused, which sockets that share their address are not.
     if addr.port() != 0 {
@@ -45,9 +51,6 @@ pub(crate) fn listen(addr: SocketAddr, workers: usize) -> Result<Vec<Listener>, 
     let mut listeners = vec![Listener(first)];
     while listeners.len() < workers {
         listeners.push(Listener(bind(addr, true).map_err(failed)?));
-    }
-    for listener in &listeners {
-        rustix::net::listen(&listener.0, BACKLOG).map_err(|error| failed(error.into()))?;
     }
     Ok(listeners)
 }
