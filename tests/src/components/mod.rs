@@ -44,7 +44,7 @@ pub fn play(case: &Case) -> Result<Vec<(Val, Vec<u64>)>, String> {
         let mut flats = Vec::new();
         if case.has_flat() {
             let flat = instance.func_dynamic("", "flat").map_err(|error| failed("flat", &error))?;
-            let result = flat.call(&mut instance, &[value.clone()]).map_err(|error| failed("flat", &error))?;
+            let result = flat.call(&mut instance, std::slice::from_ref(value)).map_err(|error| failed("flat", &error))?;
             if let Some(Val::List(cells)) = result {
                 flats.extend(cells.iter().filter_map(|cell| if let Val::U64(cell) = cell { Some(*cell) } else { None }));
             }
