@@ -164,7 +164,15 @@ fn guests_of_all_languages_answer() {
     // File, what it is granted, method, path, body; status and body of the response.
     type Row = (&'static str, &'static str, &'static str, &'static str, &'static str, u16, &'static str);
     let rows: &[Row] = &[
-        ("c-http.p2.wasm", "clocks", "GET", "/hello?x=1", "", 200, "{\"lang\":\"c\",\"path\":\"/hello?x=1\",\"fnv\":1674238127}\n"),
+        (
+            "c-http.p2.wasm",
+            "clocks",
+            "GET",
+            "/hello?x=1",
+            "",
+            200,
+            "{\"lang\":\"c\",\"path\":\"/hello?x=1\",\"fnv\":1674238127}\n",
+        ),
         (
             "rs-http.p2.wasm",
             "clocks",
@@ -209,7 +217,11 @@ fn guests_of_all_languages_answer() {
         // A fresh instance each time, on one connection.
         for _ in 0..3 {
             let response = client.request(method, path, body);
-            assert_eq!((response.status, response.body.trim_end()), (*status, expected.trim_end()), "{name}: {response:?}");
+            assert_eq!(
+                (response.status, response.body.trim_end()),
+                (*status, expected.trim_end()),
+                "{name}: {response:?}"
+            );
         }
         if *name == "polyglot-http.p2.wasm" {
             assert_eq!(server.request("POST", "/", "").status, 400);
@@ -339,7 +351,8 @@ fn what_cannot_be_served_is_refused() {
     let path = folder.path().join("module.wat");
     std::fs::write(&path, "(module)").unwrap();
     let refused = |path: &Path| {
-        let output = Command::new(precast_binary()).args(["serve", "--no-cache", "--addr=127.0.0.1:0"]).arg(path).output();
+        let output =
+            Command::new(precast_binary()).args(["serve", "--no-cache", "--addr=127.0.0.1:0"]).arg(path).output();
         let output = output.unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     };

@@ -105,9 +105,7 @@ fn value(random: &mut Random, defs: &[Def], ty: &Ty) -> Val {
             Val::List((0..len).map(|_| value(random, defs, element)).collect())
         }
         Ty::Tuple(types) => Val::Tuple(types.iter().map(|ty| value(random, defs, ty)).collect()),
-        Ty::Option(payload) => {
-            Val::Option(if random.below(3) == 0 { None } else { boxed(random, payload) })
-        }
+        Ty::Option(payload) => Val::Option(if random.below(3) == 0 { None } else { boxed(random, payload) }),
         Ty::Result(ok, err) => {
             let mut payload = |ty: &Option<Box<Ty>>| ty.as_ref().and_then(|ty| boxed(random, ty));
             let (ok, err) = (payload(ok), payload(err));
@@ -133,7 +131,8 @@ fn value(random: &mut Random, defs: &[Def], ty: &Ty) -> Val {
 }
 
 fn primitive(random: &mut Random, name: &str) -> Val {
-    let bits = if random.below(3) == 0 { *random.pick(&[0, 1, u64::MAX, 1 << 63, 0x7f, 0x8000]) } else { random.next() };
+    let bits =
+        if random.below(3) == 0 { *random.pick(&[0, 1, u64::MAX, 1 << 63, 0x7f, 0x8000]) } else { random.next() };
     match name {
         "bool" => Val::Bool(bits & 1 == 1),
         "s8" => Val::S8(bits as i8),
@@ -184,9 +183,7 @@ impl Case {
             Ty::Result(ok, err) => 1 + payload(ok).max(payload(err)),
             Ty::Named(def) => match &self.defs[*def] {
                 Def::Record(types) => types.iter().map(|ty| self.flats(ty)).sum(),
-                Def::Variant(cases) => {
-                    1 + cases.iter().flatten().map(|ty| self.flats(ty)).max().unwrap_or_default()
-                }
+                Def::Variant(cases) => 1 + cases.iter().flatten().map(|ty| self.flats(ty)).max().unwrap_or_default(),
                 Def::Enum(_) | Def::Flags(_) => 1,
             },
         }

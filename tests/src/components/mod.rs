@@ -39,14 +39,17 @@ pub fn play(case: &Case) -> Result<Vec<(Val, Vec<u64>)>, String> {
         let mut instance = bound.instantiate(()).map_err(|error| failed("instantiate", &error))?;
         let echo = instance.func_dynamic("", "echo").map_err(|error| failed("echo", &error))?;
         let wrapped = case.wrap(value.clone());
-        let result = echo.call(&mut instance, &[wrapped]).map_err(|error| failed(&format!("echo {value:?}"), &error))?;
+        let result =
+            echo.call(&mut instance, &[wrapped]).map_err(|error| failed(&format!("echo {value:?}"), &error))?;
         let result = result.and_then(|result| case.unwrap(result)).ok_or_else(|| failed("echo", &"no result"))?;
         let mut flats = Vec::new();
         if case.has_flat() {
             let flat = instance.func_dynamic("", "flat").map_err(|error| failed("flat", &error))?;
-            let result = flat.call(&mut instance, std::slice::from_ref(value)).map_err(|error| failed("flat", &error))?;
+            let result =
+                flat.call(&mut instance, std::slice::from_ref(value)).map_err(|error| failed("flat", &error))?;
             if let Some(Val::List(cells)) = result {
-                flats.extend(cells.iter().filter_map(|cell| if let Val::U64(cell) = cell { Some(*cell) } else { None }));
+                flats
+                    .extend(cells.iter().filter_map(|cell| if let Val::U64(cell) = cell { Some(*cell) } else { None }));
             }
         }
         results.push((result, flats));

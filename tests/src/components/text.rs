@@ -62,9 +62,8 @@ impl Case {
         let echo = format!("(param \"x\" (tuple {ty}{beside})) (result (tuple {ty}{beside}))");
         let flat = format!("(param \"x\" {ty}) (result (list u64))");
         let signature = |name: &str| if name == "echo" { echo.clone() } else { flat.clone() };
-        let options = format!(
-            "(memory $libc \"memory\") (realloc (func $libc \"realloc\")) string-encoding={encoding}"
-        );
+        let options =
+            format!("(memory $libc \"memory\") (realloc (func $libc \"realloc\")) string-encoding={encoding}");
         if at > 0 {
             for name in self.functions() {
                 let _ = writeln!(out, "    (import \"{name}\" (func ${name} {}))", signature(name));
@@ -100,9 +99,15 @@ impl Case {
             }
             let gets: String = (0..self.core_types().len()).map(|at| format!("(local.get {at})")).collect();
             let has_flat = self.has_flat();
-            let import = if has_flat { format!("(import \"i\" \"flat\" (func $flat (param {params} i32)))") } else { String::new() };
+            let import = if has_flat {
+                format!("(import \"i\" \"flat\" (func $flat (param {params} i32)))")
+            } else {
+                String::new()
+            };
             let func = if has_flat {
-                format!("(func (export \"flat\") (param {params}) (result i32) (call $flat {gets} (i32.const 16)) (i32.const 16))")
+                format!(
+                    "(func (export \"flat\") (param {params}) (result i32) (call $flat {gets} (i32.const 16)) (i32.const 16))"
+                )
             } else {
                 String::new()
             };
@@ -168,9 +173,8 @@ impl Case {
     }
 
     fn def(&self, def: &Def) -> String {
-        let names = |prefix: &str, count: usize| -> String {
-            (0..count).map(|at| format!(" \"{prefix}{at}\"")).collect()
-        };
+        let names =
+            |prefix: &str, count: usize| -> String { (0..count).map(|at| format!(" \"{prefix}{at}\"")).collect() };
         match def {
             Def::Record(types) => {
                 let fields: String =
