@@ -165,6 +165,39 @@ fn the_rust_standard_library_works() {
     assert!(String::from_utf8_lossy(&denied.stderr).contains("--allow=fs"), "{denied:?}");
 }
 
+/// The same program as a component, whose runs tell only success and failure.
+#[test]
+fn components_run_as_commands() {
+    let folder = tempfile::tempdir().unwrap();
+    let guest_of_repository = guest("rs-std-cli.p2.wasm").expect("the repository has it");
+    std::fs::create_dir(folder.path().join("data")).unwrap();
+    let run_std = |flags: &[&str], arguments: &[&str]| run(folder.path(), flags, &guest_of_repository, arguments);
+    let output = run_std(&["--allow=fs:data=/data,clocks,random"], &["fs"]);
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    for part in ["tail \"one\\nline two\\n\"", "missing NotFound", "escape PermissionDenied", "gone true"] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+    assert_eq!(run_std(&["-A"], &["exit", "7"]).status.code(), Some(1));
+    let trap = run_std(&["-A"], &["trap"]);
+    assert_eq!(trap.status.code(), Some(134), "{trap:?}");
+    let denied = run_std(&[], &["sleep", "1"]);
+    assert!(String::from_utf8_lossy(&denied.stderr).contains("--allow=clocks"), "{denied:?}");
+
+    let tcp = guest("rs-tcp.p2.wasm").expect("the repository has it");
+    expect(&run(folder.path(), &["-A"], &tcp, &[]), 0, "tcp loop \"olleh\"\nudp loop \"dgram\"\n");
+
+    let Some(polyglot) = guest("polyglot-cli.p2.wasm") else { return };
+    let output = run(folder.path(), &["-A"], &polyglot, &[]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let stdout = String::from_utf8_lossy(&output.stdout);
+    let words = "rust: n=4 sum=2.5 mean=0.625 words=[(\"three\", 3), (\"two\", 2), (\"one\", 1)]";
+    let rendered = r#"{"title":"Report","items":{"n":"4","top":"three","none":null}}"#;
+    for part in [words, rendered, "err path: Err(Problem::Bad(\"no numbers in no digits\"))"] {
+        assert!(stdout.contains(part), "{part}: {stdout}");
+    }
+}
+
 /// Core guests that need a later proposal are refused by its name.
 #[test]
 fn what_is_not_there_yet_is_refused_by_name() {
@@ -175,7 +208,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
         ("c-simd.core.wasm", "relaxed SIMD"),
         ("rs-eh.p1.wasm", "exception handling"),
         ("py-p2w-gc.wasm", "garbage collection"),
-        ("c-http.p2.wasm", "component model"),
+        ("c-cli.p3.wasm", "component model async"),
     ];
     for (name, proposal) in refused {
         let Some(guest) = guest(name) else { continue };

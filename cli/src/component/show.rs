@@ -1,4 +1,4 @@
-//! Values of components as text, in the syntax that [`super::parse`] reads.
+//! Values of components as text, in the syntax that [`super::parse()`] reads.
 
 use std::fmt::{self, Display, Formatter, Write};
 

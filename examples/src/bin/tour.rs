@@ -88,7 +88,8 @@ fn serve(bound: Bound<Ctx>, template: Template) -> Result<(), HostError> {
     let mut client = TcpStream::connect(addr)?;
     client.set_nodelay(true)?;
     for (method, rest) in [("GET", "\r\n"), ("POST", "connection: close\r\ncontent-length: 8\r\n\r\nthe body")] {
-        let (response, time) = timed(|| request(&mut client, &format!("{method} /tour HTTP/1.1\r\nhost: {addr}\r\n{rest}")));
+        let (response, time) =
+            timed(|| request(&mut client, &format!("{method} /tour HTTP/1.1\r\nhost: {addr}\r\n{rest}")));
         step(method, time, response?.lines().last().unwrap_or_default());
     }
     server.join().map_err(|_| "the server panicked")?

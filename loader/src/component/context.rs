@@ -13,6 +13,10 @@ use super::handles::Loans;
 use super::resource::Given;
 use crate::HostError;
 
+/// Bytes that the host may need for what it lifts in one call. The strings of a list can all be the same one in the guest's
+/// memory, and are not in the host's.
+const LIFT_LIMIT: u64 = 1 << 29;
+
 /// A value is being taken from a guest.
 pub struct LiftContext<'a> {
     guest: &'a Guest,
@@ -20,6 +24,8 @@ pub struct LiftContext<'a> {
     /// Resources of the parameter or result at hand.
     uses: &'a [ResourceUse],
     pub(crate) loans: Loans,
+    /// What is left of [`LIFT_LIMIT`].
+    left: u64,
 }
 
 /// A value is being given to a guest.
@@ -57,7 +63,7 @@ macro_rules! writes {
 
 impl<'a> LiftContext<'a> {
     pub(crate) fn new(guest: &'a Guest, signature: &'a Signature) -> Self {
-        LiftContext { guest, signature, uses: &signature.result, loans: Loans::default() }
+        LiftContext { guest, signature, uses: &signature.result, loans: Loans::default(), left: LIFT_LIMIT }
     }
 
     /// What follows belongs to parameter `index`.
@@ -95,18 +101,33 @@ impl<'a> LiftContext<'a> {
         check_area(self.guest, pointer, size.into(), align, TrapCode::ListOutOfBounds)
     }
 
-    /// Checks that a list of `len` elements at `pointer` is.
-    pub(crate) fn list(&self, pointer: u32, len: u32, size: u32, align: u32) -> Result<(), HostError> {
-        check_list(self.guest, pointer, len, size, align)
+    /// Checks that a list of `len` elements at `pointer` is, which takes the host `host_size` bytes each.
+    pub(crate) fn list(
+        &mut self,
+        pointer: u32,
+        len: u32,
+        size: u32,
+        align: u32,
+        host_size: usize,
+    ) -> Result<(), HostError> {
+        check_list(self.guest, pointer, len, size, align)?;
+        self.spend(u64::from(len) * host_size as u64)
+    }
+
+    /// Counts what the host needs for a value.
+    pub(crate) fn spend(&mut self, bytes: u64) -> Result<(), HostError> {
+        self.left = self.left.checked_sub(bytes).ok_or_else(|| Fault::new(TrapCode::TooLong))?;
+        Ok(())
     }
 
     /// The bytes of a string: `units` of `align` bytes each.
-    pub(crate) fn string_bytes(&self, pointer: u32, units: u32, size: u32, align: u32) -> Result<&[u8], HostError> {
+    pub(crate) fn string_bytes(&mut self, pointer: u32, units: u32, size: u32, align: u32) -> Result<&[u8], HostError> {
         let len = u64::from(units) * u64::from(size);
         if len > MAX_BYTE_LENGTH.into() {
             return Err(Fault::new(TrapCode::TooLong).into());
         }
         check_area(self.guest, pointer, len, align, TrapCode::StringOutOfBounds)?;
+        self.spend(len)?;
         self.guest.memory.slice(pointer, len).ok_or_else(|| Fault::new(TrapCode::StringOutOfBounds).into())
     }
 

@@ -16,7 +16,7 @@ fn lower<T: Lower>(list: &[T], cx: &mut LowerContext<'_>) -> Result<(u32, u32), 
 }
 
 fn lift<T: Lift>(cx: &mut LiftContext<'_>, pointer: u32, len: u32) -> Result<Vec<T>, HostError> {
-    cx.list(pointer, len, T::SIZE, T::ALIGN)?;
+    cx.list(pointer, len, T::SIZE, T::ALIGN, size_of::<T>())?;
     T::load_list(cx, pointer, len)
 }
 

@@ -53,7 +53,7 @@ fn to_latin1(string: &str) -> Option<Cow<'_, [u8]>> {
 }
 
 /// The string that a guest has at `pointer`.
-fn lift(cx: &LiftContext<'_>, pointer: u32, len: u32) -> Result<String, HostError> {
+fn lift(cx: &mut LiftContext<'_>, pointer: u32, len: u32) -> Result<String, HostError> {
     match cx.encoding() {
         StringEncoding::Utf8 => {
             let bytes = cx.string_bytes(pointer, len, 1, 1)?;
@@ -69,7 +69,7 @@ fn lift(cx: &LiftContext<'_>, pointer: u32, len: u32) -> Result<String, HostErro
     }
 }
 
-fn lift_utf16(cx: &LiftContext<'_>, pointer: u32, units: u32) -> Result<String, HostError> {
+fn lift_utf16(cx: &mut LiftContext<'_>, pointer: u32, units: u32) -> Result<String, HostError> {
     let bytes = cx.string_bytes(pointer, units, 2, 2)?;
     let units = bytes.chunks_exact(2).map(|pair| u16::from_le_bytes([pair[0], pair[1]]));
     let string = char::decode_utf16(units).collect::<Result<_, _>>();
@@ -119,7 +119,8 @@ macro_rules! owned_strings {
                 lift(cx, pointer, len).map(Into::into)
             }
             fn load(cx: &mut LiftContext<'_>, offset: u32) -> Result<Self, HostError> {
-                lift(cx, cx.u32(offset), cx.u32(offset + 4)).map(Into::into)
+                let (pointer, len) = (cx.u32(offset), cx.u32(offset + 4));
+                lift(cx, pointer, len).map(Into::into)
             }
         }
     )* };

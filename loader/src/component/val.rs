@@ -340,10 +340,15 @@ fn get(ty: Type<'_>, cx: &mut LiftContext<'_>, source: Source<'_, '_>) -> Result
             Primitive::String => Val::String(get_value(cx, source)?),
         },
         Kind::Record(members) => {
+            // Each field has its name with it.
+            cx.spend(2 * (members.len() * size_of::<(String, Val)>()) as u64)?;
             let values = get_fields(members, cx, source)?;
             Val::Record(members.iter().map(|(name, _)| name.to_owned()).zip(values).collect())
         }
-        Kind::Tuple(members) => Val::Tuple(get_fields(members, cx, source)?),
+        Kind::Tuple(members) => {
+            cx.spend((members.len() * size_of::<Val>()) as u64)?;
+            Val::Tuple(get_fields(members, cx, source)?)
+        }
         Kind::Variant(members) => {
             let (case, payload) = get_case(ty, members.len(), |case| members.get(case)?.1, cx, source)?;
             Val::Variant(name(members, case), payload)
@@ -358,17 +363,20 @@ fn get(ty: Type<'_>, cx: &mut LiftContext<'_>, source: Source<'_, '_>) -> Result
         Kind::List(element) => {
             let (pointer, len) = get_value::<(u32, u32)>(cx, source)?;
             let layout = element.layout();
-            cx.list(pointer, len, layout.size, layout.align)?;
+            cx.list(pointer, len, layout.size, layout.align, size_of::<Val>())?;
             Val::List(get_elements(element, len, cx, pointer)?)
         }
-        Kind::FixedList(element, len) => Val::List(match source {
-            Source::Flat(flat) => (0..len).map(|_| lift(element, cx, flat)).collect::<Result<_, _>>()?,
-            Source::Memory(offset) => get_elements(element, len, cx, offset)?,
-        }),
+        Kind::FixedList(element, len) => {
+            cx.spend(u64::from(len) * size_of::<Val>() as u64)?;
+            Val::List(match source {
+                Source::Flat(flat) => (0..len).map(|_| lift(element, cx, flat)).collect::<Result<_, _>>()?,
+                Source::Memory(offset) => get_elements(element, len, cx, offset)?,
+            })
+        }
         Kind::Map(key, value) => {
             let (pointer, len) = get_value::<(u32, u32)>(cx, source)?;
             let (size, align, second) = pair_layout(key, value);
-            cx.list(pointer, len, size, align)?;
+            cx.list(pointer, len, size, align, size_of::<(Val, Val)>())?;
             let mut pairs = Vec::new();
             for at in 0..len {
                 let at = pointer + at * size;

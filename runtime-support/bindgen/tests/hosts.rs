@@ -225,7 +225,8 @@ fn exports(everything: &Everything, instance: &mut Instance<State>, text: String
     let calc = everything.test_host_calc();
     let at = calc.call_origin(instance)?;
     let labelled = Labelled { label: text.clone(), at };
-    let one: String = calc.call_label(instance, &labelled, &[text.clone()], Some(&text), (&text, &[1, 2]))?;
+    let one: String =
+        calc.call_label(instance, &labelled, std::slice::from_ref(&text), Some(&text), (&text, &[1, 2]))?;
     let sum = calc.sum().call_new(instance)?;
     calc.sum().call_add(instance, sum, at)?;
     let sum = calc.sum().call_join(instance, &[sum])?;

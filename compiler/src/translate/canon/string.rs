@@ -31,8 +31,8 @@ impl Transfer<'_, '_, '_> {
     pub(super) fn string(&mut self, from: Source<'_>, to: Target<'_>) -> Result<(), Error> {
         let (pointer, len) = self.load_pair(from)?;
         let [pointer, len] = match self.from.encoding {
-            Utf8 => self.of_utf8(pointer, len)?,
-            Utf16 => self.of_utf16(pointer, len)?,
+            Utf8 => self.store_utf8(pointer, len)?,
+            Utf16 => self.store_utf16(pointer, len)?,
             Latin1OrUtf16 => {
                 let tag = i64::from(StringEncoding::UTF16_TAG);
                 let is_utf16 = self.t.ins().band_imm_u(len, tag);
@@ -40,8 +40,8 @@ impl Transfer<'_, '_, '_> {
                 self.choose(
                     is_utf16,
                     false,
-                    |transfer| transfer.of_utf16(pointer, units),
-                    |transfer| transfer.of_latin1(pointer, units),
+                    |transfer| transfer.store_utf16(pointer, units),
+                    |transfer| transfer.store_latin1(pointer, units),
                 )?
             }
         };
@@ -49,7 +49,7 @@ impl Transfer<'_, '_, '_> {
         Ok(())
     }
 
-    fn of_utf8(&mut self, pointer: Value, len: Value) -> Result<Stored, Error> {
+    fn store_utf8(&mut self, pointer: Value, len: Value) -> Result<Stored, Error> {
         let text = self.text(pointer, len, 1, 1)?;
         match self.to.encoding {
             Utf8 => {
@@ -86,7 +86,7 @@ impl Transfer<'_, '_, '_> {
         }
     }
 
-    fn of_utf16(&mut self, pointer: Value, units: Value) -> Result<Stored, Error> {
+    fn store_utf16(&mut self, pointer: Value, units: Value) -> Result<Stored, Error> {
         let text = self.text(pointer, units, 2, 2)?;
         let bytes = self.t.ins().ishl_imm_u(units, 1);
         match self.to.encoding {
@@ -134,7 +134,7 @@ impl Transfer<'_, '_, '_> {
         }
     }
 
-    fn of_latin1(&mut self, pointer: Value, units: Value) -> Result<Stored, Error> {
+    fn store_latin1(&mut self, pointer: Value, units: Value) -> Result<Stored, Error> {
         let text = self.text(pointer, units, 1, 2)?;
         let bytes = self.t.ins().uextend(I64, units);
         match self.to.encoding {

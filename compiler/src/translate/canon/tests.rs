@@ -9,14 +9,12 @@ use precast_abi::meta::MemoryModel;
 use precast_abi::types::{FuncType, ValType};
 use precast_targets::Arch;
 
+use super::GlueHelper;
 use super::shape::Shapes;
-use super::{GlueHelper, ResourceFunc};
 use crate::component::linkage::{ComponentFuncType, ComponentInstance, Resource, ResourceDef, Type, TypeDef, TypeRow};
-use crate::component::program::{Adapter, AdapterId, ComponentProgram, InstancePlace, ResourcePlace, Side};
+use crate::component::program::{Adapter, ComponentProgram, InstancePlace, ResourcePlace, Side};
 use crate::lower::{target_isa, translate_symbol};
-use crate::program::{
-    DefinedFunc, Env, FuncBody, FuncDef, FuncPlace, Group, GroupPlace, Memory, MemoryPlace, Program, Symbol, TypeId,
-};
+use crate::program::{Env, FuncBody, FuncDef, FuncPlace, Group, GroupPlace, Memory, MemoryPlace, Program, Symbol};
 use crate::translate::Scratch;
 use crate::{Error, Options};
 
@@ -130,7 +128,7 @@ fn program(
         constant_tables: Default::default(),
         no_env: Env::default(),
     };
-    let mut func = |program: &mut Program<'_>, ty: FuncType, group: u32, body: FuncBody| {
+    let func = |program: &mut Program<'_>, ty: FuncType, group: u32, body: FuncBody| {
         let ty = program.types.push(ty);
         FuncPlace::Defined(program.funcs.push(FuncDef { body, ty, group: Group::from_u32(group) }))
     };

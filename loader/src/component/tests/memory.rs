@@ -76,6 +76,20 @@ fn lists_outside_the_memory() {
 }
 
 #[test]
+fn what_a_call_lifts_is_limited() {
+    let mut test = Test::new(StringEncoding::Utf8);
+    test.scratch.alloc(4 << 20, 1).unwrap();
+    // Each string of the list is the whole memory.
+    let len = 4u32 << 20;
+    let pairs: Vec<u8> = [0, len].into_iter().flat_map(u32::to_le_bytes).collect();
+    for at in 0..200 {
+        test.write(at * 8, &pairs);
+    }
+    assert_eq!(test.lift::<Vec<String>>(&[0, 100]).unwrap().len(), 100);
+    assert_eq!(code(test.lift::<Vec<String>>(&[0, 200])), TrapCode::TooLong);
+}
+
+#[test]
 fn strings_that_are_none() {
     let mut test = Test::new(StringEncoding::Utf8);
     test.write(0, b"ok\xff");

@@ -104,9 +104,9 @@ async fn within<T>(
 
 /// Connects to the first address of the host that answers.
 async fn connect(host: &str, port: u16) -> Result<TcpStream, ErrorCode> {
-    let addresses = tokio::net::lookup_host((host, port)).await.map_err(|error| {
-        ErrorCode::DnsError(DnsErrorPayload { rcode: Some(error.to_string()), info_code: None })
-    })?;
+    let addresses = tokio::net::lookup_host((host, port))
+        .await
+        .map_err(|error| ErrorCode::DnsError(DnsErrorPayload { rcode: Some(error.to_string()), info_code: None }))?;
     let mut last = ErrorCode::DestinationNotFound;
     for address in addresses {
         match TcpStream::connect(address).await {

@@ -211,9 +211,9 @@ impl Source {
         message: Message,
     ) -> Poll<Option<Result<http_body::Frame<Bytes>, ErrorCode>>> {
         match self {
-            Source::Hyper(body) => {
-                Pin::new(body).poll_frame(cx).map(|frame| frame.map(|frame| frame.map_err(|e| connection_error(&e, message))))
-            }
+            Source::Hyper(body) => Pin::new(body)
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(|e| connection_error(&e, message)))),
             Source::Boxed(body) => Pin::new(body).poll_frame(cx),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! What comes in: hyper's requests, with the instance that is to answer them, and the grants for requests that a guest
 //! makes. What goes out: responses whose bodies are written while the guest runs. Bodies stream both ways and hold up
-//! whoever is faster: nothing but [`pipe::CAPACITY`] bytes lies between guest and connection.
+//! whoever is faster: nothing but `pipe::CAPACITY` bytes lies between guest and connection.
 //!
 //! ```text
 //! proxy     one request: a fresh instance, its answer, its body, its end    (server side)

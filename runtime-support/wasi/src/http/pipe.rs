@@ -293,7 +293,9 @@ mod tests {
     use super::*;
     use http_body_util::BodyExt;
 
-    fn poll<B: Body + Unpin>(body: &mut B) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+    type Polled<B> = Poll<Option<Result<Frame<<B as Body>::Data>, <B as Body>::Error>>>;
+
+    fn poll<B: Body + Unpin>(body: &mut B) -> Polled<B> {
         Pin::new(body).poll_frame(&mut Context::from_waker(Waker::noop()))
     }
 

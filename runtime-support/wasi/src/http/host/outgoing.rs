@@ -65,8 +65,7 @@ impl Ctx {
         };
         let address = Address { host: host.to_owned(), port };
         self.check_net(&address)?;
-        let host_field =
-            HeaderValue::from_str(authority.as_str()).map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
+        let host_field = HeaderValue::from_str(authority.as_str()).map_err(|_| ErrorCode::HttpRequestUriInvalid)?;
         let (headers, body) = request.take().map_err(|_| ErrorCode::HttpProtocolError)?;
         Ok(Request {
             method: request.method.clone(),

@@ -4,9 +4,7 @@ use http::StatusCode;
 use precast_loader::HostError;
 use precast_loader::component::Resource;
 
-use super::types::{
-    HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingResponse, HostResponseOutparam,
-};
+use super::types::{HostFutureIncomingResponse, HostIncomingResponse, HostOutgoingResponse, HostResponseOutparam};
 use crate::http::ErrorCode;
 use crate::http::fields::Fields;
 use crate::http::message::{

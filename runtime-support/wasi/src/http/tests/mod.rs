@@ -174,7 +174,8 @@ async fn requests_that_make_no_sense_are_refused() {
     };
     let code = refused(&mut ctx, &|ctx, it| ctx.set_authority(it, None).unwrap().unwrap());
     assert_eq!(code, Some(ErrorCode::HttpRequestUriInvalid));
-    let code = refused(&mut ctx, &|ctx, it| ctx.set_authority(it, Some("me:secret@localhost".into())).unwrap().unwrap());
+    let code =
+        refused(&mut ctx, &|ctx, it| ctx.set_authority(it, Some("me:secret@localhost".into())).unwrap().unwrap());
     assert_eq!(code, Some(ErrorCode::HttpRequestUriInvalid));
     let code = refused(&mut ctx, &|ctx, it| ctx.set_method(it, Method::Connect).unwrap().unwrap());
     assert_eq!(code, Some(ErrorCode::HttpRequestMethodInvalid));

@@ -128,28 +128,6 @@ impl Ctx {
     fn require_bind(&self, to: SocketAddr) -> Result<(), ErrorCode> {
         if to.port() == 0 && self.shared.rules.is_some() { Ok(()) } else { self.require_listen(to) }
     }
-
-    /// Fails, and tells the user, unless the guest may reach a host by its name: what `wasi:http` asks.
-    ///
-    /// # Errors
-    /// What was denied.
-    pub fn require_host(&self, host: &str, port: u16) -> Result<(), Denial> {
-        if self.shared.rules.reaches_name(host, Some(port)) {
-            return Ok(());
-        }
-        let address = crate::Address { host: host.into(), port };
-        if let Ok(ip) = host.parse()
-            && self.reaches(SocketAddr::new(ip, port))
-        {
-            return Ok(());
-        }
-        let denial = Denial::new(
-            format!("a connection to {}", crate::denial::shown(&address.to_string())),
-            format!("net:{address}"),
-        );
-        self.deny(denial.clone());
-        Err(denial)
-    }
 }
 
 /// The value of a `Result` in a function that returns another whose error is the guest's.
