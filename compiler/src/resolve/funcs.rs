@@ -36,8 +36,8 @@ pub(super) fn place_module(program: &mut Program<'_>) {
 }
 
 /// The functions that references may refer to: `ref.func` is valid only for those that stand in an export, a global or
-/// an element segment.
-fn referenced<'m>(module: &'m Module<'_>, is_exported: bool) -> impl Iterator<Item = u32> + use<'m> {
+/// an element segment. Exports are left out unless `is_exported`.
+pub(super) fn referenced<'m>(module: &'m Module<'_>, is_exported: bool) -> impl Iterator<Item = u32> + use<'m> {
     let exported = module.exports.iter().filter(move |export| is_exported && export.kind == ExternKind::Func);
     let items = module.elements.iter().flat_map(|segment| &segment.items).filter_map(|item| match item {
         ElementItem::Func(func) => Some(*func),

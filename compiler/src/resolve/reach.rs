@@ -10,13 +10,14 @@ use precast_abi::meta::ExternKind;
 use rayon::prelude::*;
 use wasmparser::{Operator, OperatorsReader};
 
+use super::funcs::referenced;
 use super::{Origin, Parts, origin};
 use crate::Error;
 use crate::component::linkage::{
     Canon, CanonFunc, CanonOptions, ComponentFunc, CoreInstance, CoreItem, Lifted, Linkage, ResourceDef,
 };
-use crate::module::{Body, ElementItem, Module};
-use crate::program::{ConstOp, Helper};
+use crate::module::{Body, Module};
+use crate::program::Helper;
 
 /// What is reached.
 pub(super) struct Reached {
@@ -144,15 +145,7 @@ impl Search<'_, '_> {
         }
         for instance in self.parts.keys() {
             let module = self.parts[instance].module;
-            let items = module.elements.iter().flat_map(|segment| &segment.items).filter_map(|item| match item {
-                ElementItem::Func(func) => Some(*func),
-                _ => None,
-            });
-            let values = module.global_values.iter().flat_map(|value| &value.0).filter_map(|op| match op {
-                ConstOp::Func(func) => Some(*func),
-                _ => None,
-            });
-            for func in items.chain(values).chain(module.start).collect::<Vec<_>>() {
+            for func in referenced(module, false).chain(module.start).collect::<Vec<_>>() {
                 self.item(CoreItem::Export { instance, index: func });
             }
         }

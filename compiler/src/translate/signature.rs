@@ -6,7 +6,7 @@ use cranelift_codegen::isa::CallConv;
 use precast_abi::types::{FuncType, ValType, returns_in_registers};
 use precast_builtins::Builtin;
 
-use crate::parse::val_type_of_ref;
+pub(super) use crate::parse::val_type_of as value_type;
 
 /// Cranelift's type for a value type. Vectors always have this one, whatever their lanes; references are integers.
 pub(super) fn clif_type(ty: ValType) -> Type {
@@ -65,16 +65,4 @@ pub(super) fn builtin(builtin: Builtin) -> Signature {
 /// Whether values of the type mean something else in another instance, so that calls into one translate them.
 pub(super) fn has_funcref(ty: &FuncType) -> bool {
     ty.params.iter().chain(&ty.results).any(|ty| *ty == ValType::FuncRef)
-}
-
-/// A value type of the binary, or the proposal that has it.
-pub(super) fn value_type(ty: wasmparser::ValType) -> Result<ValType, &'static str> {
-    Ok(match ty {
-        wasmparser::ValType::I32 => ValType::I32,
-        wasmparser::ValType::I64 => ValType::I64,
-        wasmparser::ValType::F32 => ValType::F32,
-        wasmparser::ValType::F64 => ValType::F64,
-        wasmparser::ValType::V128 => ValType::V128,
-        wasmparser::ValType::Ref(ty) => return val_type_of_ref(ty),
-    })
 }
