@@ -210,7 +210,13 @@ impl Artifact {
     /// If a slot cannot be mapped.
     #[doc(hidden)]
     pub fn slot_hashes(&self) -> Result<([u8; 32], Vec<[u8; 32]>), SlotError> {
-        Ok((Slot::map(&self.inner)?.hash(), self.inner.pool.hashes()))
+        Ok((Slot::map(&self.inner)?.hash(), self.idle_hashes()))
+    }
+
+    /// The second of [`Self::slot_hashes`].
+    #[doc(hidden)]
+    pub fn idle_hashes(&self) -> Vec<[u8; 32]> {
+        self.inner.pool.hashes()
     }
 
     /// Whether there are other clones.

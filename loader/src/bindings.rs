@@ -5,6 +5,9 @@
 //! functions. Imports of live instances are the exception: their cells are looked up, and their types checked, when an
 //! instance is made.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use precast_abi::host::{FuncImport, HostWords};
 use precast_abi::types::FuncType;
 
@@ -46,8 +49,38 @@ pub(crate) struct Bindings {
     pub(crate) own_bases: Box<[usize]>,
     /// The host words.
     pub(crate) template: Box<[u64]>,
+    /// What component instances share besides.
+    pub(crate) component: Option<Arc<dyn Send + Sync>>,
+    /// Whether no more instances are made with them.
+    closed: AtomicBool,
     /// The closures that the template points to.
     _functions: Box<[HostFunc]>,
+}
+
+impl std::fmt::Debug for Bindings {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bindings").field("artifact", &self.artifact).finish_non_exhaustive()
+    }
+}
+
+/// Who makes instances with bindings. After that the pool has no share in them.
+pub(crate) struct Maker(Arc<Bindings>);
+
+impl Maker {
+    pub(crate) fn new(bindings: Bindings) -> Arc<Maker> {
+        Arc::new(Maker(Arc::new(bindings)))
+    }
+
+    pub(crate) fn bindings(&self) -> &Arc<Bindings> {
+        &self.0
+    }
+}
+
+impl Drop for Maker {
+    fn drop(&mut self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+        self.0.artifact.inner().pool.forget(&self.0);
+    }
 }
 
 impl Bindings {
@@ -82,8 +115,15 @@ impl Bindings {
             linked: linked.into(),
             own_bases: own_bases.into(),
             template,
+            component: None,
+            closed: AtomicBool::new(false),
             _functions: functions.into(),
         }
+    }
+
+    /// Whether no more instances are made with them.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
     }
 
     /// What import `row` has to be, if its row makes sense.

@@ -1,8 +1,8 @@
 //! Where everything is in the slots of an artifact.
 //!
 //! What comes in: layout, memories and image runs of the artifact's tables. What goes out: the same as ranges that do
-//! not contradict each other or the mapping, so that mapping and resetting a slot need no checks. Made once for each
-//! artifact.
+//! not contradict each other or the mapping, so that mapping and resetting a slot need no checks; and what all slots
+//! learn from each other. Made once for each artifact.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use crate::mapping::Mapping;
 use crate::plan;
 use crate::slot::SlotError;
 use crate::sys;
+use crate::write_set::Learner;
 
 /// The plan that all slots of an artifact follow. Ranges and offsets are in bytes from the slot's start.
 #[derive(Debug)]
@@ -36,6 +37,8 @@ pub(crate) struct Blueprint {
     pub(crate) runs: Vec<Run>,
     /// What the runs are copied from.
     mapping: Arc<Mapping>,
+    /// Which pages guests write.
+    pub(crate) learner: Learner,
 }
 
 /// A memory that lives in the slot.
@@ -78,6 +81,7 @@ impl Blueprint {
             accessible,
             runs,
             mapping: artifact.mapping().clone(),
+            learner: Learner::default(),
         })
     }
 

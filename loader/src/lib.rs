@@ -12,9 +12,12 @@ mod code;
 mod context;
 mod elf;
 mod interrupt;
+mod late;
 mod mapping;
 mod open_error;
 mod pool;
+mod registry;
+mod restore;
 mod signal;
 mod slot;
 mod sys;
@@ -24,6 +27,7 @@ mod transcode;
 mod trap;
 mod types;
 mod verify;
+mod write_set;
 
 // The upper half: binding, instances, calls, and what compiled code calls.
 mod bindings;

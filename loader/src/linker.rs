@@ -15,7 +15,7 @@ use precast_abi::types::FuncType;
 
 use crate::HostError;
 use crate::artifact::Artifact;
-use crate::bindings::{self, Bindings, Found};
+use crate::bindings::{self, Bindings, Found, Maker};
 use crate::describe;
 use crate::externs::Extern;
 use crate::host::{Caller, HostFunc, IntoHostFunc};
@@ -192,7 +192,7 @@ impl<T> Linker<T> {
         }
         let bindings = Bindings::new(artifact.clone(), plan, found);
         let exceeded = bindings.exceeded(Limits::default());
-        Ok(Bound { bindings: Arc::new(bindings), limits: Limits::default(), exceeded, data: PhantomData })
+        Ok(Bound { maker: Maker::new(bindings), limits: Limits::default(), exceeded, data: PhantomData })
     }
 
     fn find(&self, module: &str, name: &str, wanted: &ExternType) -> Result<Found, BindError> {
@@ -246,7 +246,7 @@ fn missing<T>(module: &str, name: &str, ty: FuncType) -> HostFunc {
 
 /// An artifact whose imports are bound: makes instances.
 pub struct Bound<T> {
-    bindings: Arc<Bindings>,
+    maker: Arc<Maker>,
     limits: Limits,
     /// Why no instance can be made with these limits.
     exceeded: Option<LimitError>,
@@ -255,7 +255,7 @@ pub struct Bound<T> {
 
 impl<T> Clone for Bound<T> {
     fn clone(&self) -> Self {
-        Bound { bindings: Arc::clone(&self.bindings), limits: self.limits, exceeded: self.exceeded, data: PhantomData }
+        Bound { maker: Arc::clone(&self.maker), limits: self.limits, exceeded: self.exceeded, data: PhantomData }
     }
 }
 
@@ -268,7 +268,7 @@ impl<T> std::fmt::Debug for Bound<T> {
 impl<T> Bound<T> {
     /// The same with limits for each of its instances.
     pub fn limits(self, limits: Limits) -> Self {
-        let exceeded = self.bindings.exceeded(limits);
+        let exceeded = self.maker.bindings().exceeded(limits);
         Bound { limits, exceeded, ..self }
     }
 
@@ -298,7 +298,7 @@ impl<T> Bound<T> {
         let inner = store.inner().as_ptr();
         // SAFETY: the borrow of the store is exclusive, and its data is the `T` of the linker's host functions.
         unsafe {
-            let index = record::instantiate(inner, &self.bindings, self.limits)?;
+            let index = record::instantiate(inner, self.maker.bindings(), self.limits)?;
             Ok(InstanceId { store: (*inner).id, index })
         }
     }
@@ -328,7 +328,7 @@ impl<T> Bound<T> {
         // SAFETY: as above; the borrow outlives the call of the initialiser.
         let (id, initialise) = unsafe {
             let inner = store.inner().as_ptr();
-            let (index, initialise) = record::instantiate_async(inner, &self.bindings, self.limits)?;
+            let (index, initialise) = record::instantiate_async(inner, self.maker.bindings(), self.limits)?;
             (InstanceId { store: (*inner).id, index }, initialise)
         };
         if let Some(initialise) = initialise {

@@ -23,6 +23,7 @@ use crate::call::{self, CallError};
 use crate::externs::{Extern, Func, Global, Memory, Table};
 use crate::instance::{InstantiateError, Limits};
 use crate::plan::Plan;
+use crate::pool::Pool;
 use crate::references::FuncId;
 use crate::slot::Slot;
 use crate::state::{GlobalState, ItemId, MemoryState, TableState};
@@ -38,17 +39,20 @@ pub(crate) struct InstanceRecord {
     /// Of the record in the store.
     pub(crate) index: u32,
     pub(crate) limits: Limits,
-    pub(crate) bindings: Arc<Bindings>,
-    pub(crate) slot: ManuallyDrop<Slot>,
+    pub(crate) bindings: ManuallyDrop<Arc<Bindings>>,
+    pub(crate) slot: ManuallyDrop<Box<Slot>>,
 }
 
 impl Drop for InstanceRecord {
     fn drop(&mut self) {
-        // SAFETY: nobody uses the slot after this, least of all the record.
-        let slot = unsafe { ManuallyDrop::take(&mut self.slot) };
+        // SAFETY: nobody uses either after this, least of all the record.
+        let (slot, bindings) = unsafe { (ManuallyDrop::take(&mut self.slot), ManuallyDrop::take(&mut self.bindings)) };
         // Nobody can take the slot from the pool any more if this was the last that knew of the artifact.
-        if Arc::strong_count(&self.bindings) > 1 || self.bindings.artifact.is_shared() {
-            self.artifact().pool.give_back(slot);
+        if !bindings.is_closed() || Arc::strong_count(&bindings) > 1 || bindings.artifact.is_shared() {
+            let pool: *const Pool = &raw const bindings.artifact.inner().pool;
+            // SAFETY: the pool is there as long as a share in the bindings is. Until this one is in the pool it is here;
+            // from then on it stays there until the bindings are closed, which waits for the lock that it is put in with.
+            drop(unsafe { (*pool).give_back(slot, Some(bindings)) });
         }
     }
 }
@@ -106,7 +110,8 @@ unsafe fn make(
         // SAFETY: the store is alive.
         unsafe { bindings.check_linked(store, *row, *item)? };
     }
-    let slot = artifact.pool.take(artifact)?;
+    let (slot, share) = artifact.pool.take(artifact)?;
+    let share = share.filter(|share| Arc::ptr_eq(share, bindings)).unwrap_or_else(|| Arc::clone(bindings));
     // SAFETY: the store is alive, and the slot is a fresh one that nobody else uses.
     unsafe {
         let index = StoreInner::len(store);
@@ -121,7 +126,7 @@ unsafe fn make(
             store,
             index,
             limits,
-            bindings: Arc::clone(bindings),
+            bindings: ManuallyDrop::new(share),
             slot: ManuallyDrop::new(slot),
         };
         let record = StoreInner::push(store, record);

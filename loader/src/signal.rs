@@ -1,13 +1,13 @@
 //! The signal handler: from a fault in guest code to a trap on the host's side.
 //!
 //! BANS. The handler takes no lock, allocates nothing, cannot panic, and touches only: the interrupted registers, the
-//! thread's innermost activation, the text registry, and the meta tables of the artifact that the pc is in. It leaves
-//! only by returning.
+//! thread's innermost activation, the registries of text and slots, and the meta tables of the artifact that the pc is
+//! in. It leaves only by returning.
 //!
-//! What comes in: SIGSEGV, SIGBUS, SIGILL, SIGFPE. A fault is ours if the thread has an activation, the pc is
-//! registered guest text, and either the address lies in the guard below the activation's stack or the pc has a trap
-//! site. What goes out: code and registers in the activation, and a continuation in the exit of `enter`. Everything
-//! else goes to the handler that was there before.
+//! What comes in: SIGSEGV, SIGBUS, SIGILL, SIGFPE. A late write, whatever code it is in, is done again (`late.rs`). A
+//! fault is ours too if the thread has an activation, the pc is registered guest text, and either the address lies in
+//! the guard below the activation's stack or the pc has a trap site. What goes out then: code and registers in the
+//! activation, and a continuation in the exit of `enter`. Everything else goes to the handler that was there before.
 //!
 //! # Safety
 //! The handler believes the kernel's arguments. An activation is valid as long as it is the thread's current one.
@@ -23,6 +23,7 @@ use precast_abi::trap::TrapCode;
 
 use crate::code;
 use crate::context::{self, Activation};
+use crate::late;
 use crate::sys::signals::{self, SignalStack};
 use crate::sys::{Registers, arch};
 
@@ -84,11 +85,14 @@ fn prepare() -> Result<SignalStack, ThreadError> {
     if signals::has_shadow_stack() {
         return Err(ThreadError::ShadowStack);
     }
-    static INSTALLED: OnceLock<Result<(), io::ErrorKind>> = OnceLock::new();
-    INSTALLED
-        .get_or_init(|| install().map_err(|error| error.kind()))
-        .map_err(|kind| ThreadError::Handlers(kind.into()))?;
+    install_handlers().map_err(ThreadError::Handlers)?;
     SignalStack::ensure().map_err(ThreadError::SignalStack)
+}
+
+/// Makes sure that the process handles faults here.
+pub(crate) fn install_handlers() -> io::Result<()> {
+    static INSTALLED: OnceLock<Result<(), io::ErrorKind>> = OnceLock::new();
+    INSTALLED.get_or_init(|| install().map_err(|error| error.kind())).map_err(io::Error::from)
 }
 
 fn install() -> io::Result<()> {
@@ -103,6 +107,13 @@ fn install() -> io::Result<()> {
 
 /// The handler.
 unsafe extern "C" fn handle(signal: signals::c_int, info: *mut signals::siginfo_t, context: *mut c_void) {
+    // SAFETY: the kernel's information is valid while the handler runs.
+    if signal == signals::SIGSEGV
+        && let Some(address) = unsafe { signals::refused_address(info) }
+        && signals::keeping_errno(|| late::allow(address))
+    {
+        return;
+    }
     let activation = context::current();
     // SAFETY: the kernel's information is valid while the handler runs. What a process sent is no fault, wherever it
     // arrives.

@@ -15,6 +15,7 @@
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -29,9 +30,21 @@ use crate::references::References;
 pub(crate) struct StoreId(u64);
 
 impl StoreId {
+    /// Takes from a supply of its own thread, for which the threads' common counter is written rarely.
     fn next() -> Self {
+        const SUPPLY: u64 = 1 << 16;
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        StoreId(NEXT.fetch_add(1, Ordering::Relaxed))
+        thread_local! {
+            static SUPPLIED: Cell<Range<u64>> = const { Cell::new(0..0) };
+        }
+        let mut supply = SUPPLIED.take();
+        let id = supply.next().unwrap_or_else(|| {
+            let start = NEXT.fetch_add(SUPPLY, Ordering::Relaxed);
+            supply = start + 1..start + SUPPLY;
+            start
+        });
+        SUPPLIED.set(supply);
+        StoreId(id)
     }
 }
 

@@ -306,7 +306,7 @@ fn add_functions(meta: &mut MetaBuilder) -> Vec<u8> {
 /// What tests run: a slot with the host words filled in.
 pub(crate) struct Guest {
     pub(crate) artifact: Artifact,
-    pub(crate) slot: Slot,
+    pub(crate) slot: Box<Slot>,
     pub(crate) context: Box<Context>,
 }
 
@@ -314,7 +314,7 @@ pub(crate) type HostCall = extern "C" fn(*mut u8, *mut u8, *mut u64) -> u32;
 
 impl Guest {
     pub(crate) fn new(artifact: &Artifact) -> Self {
-        let slot = artifact.inner().pool.take(artifact.inner()).unwrap();
+        let slot = artifact.inner().pool.take(artifact.inner()).unwrap().0;
         let mut context = Box::new(Context::new());
         context.set_stack(slot.stack());
         let mut guest = Guest { artifact: artifact.clone(), slot, context };

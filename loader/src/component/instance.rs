@@ -14,7 +14,7 @@ use super::plan::ComponentPlan;
 use super::types::FuncType;
 use super::value::{Lift, LowerParams};
 use super::version;
-use crate::bindings::Bindings;
+use crate::bindings::Maker;
 use crate::externs::ExportError;
 use crate::instance::{InstantiateError, LimitError, Limits};
 use crate::record::{self, InstanceRecord};
@@ -30,7 +30,7 @@ pub(crate) struct Linked<T> {
 
 /// A component whose imports are bound: makes instances.
 pub struct Bound<T> {
-    bindings: Arc<Bindings>,
+    maker: Arc<Maker>,
     linked: Arc<Linked<T>>,
     limits: Limits,
     /// Why no instance can be made with these limits.
@@ -40,7 +40,7 @@ pub struct Bound<T> {
 impl<T> Clone for Bound<T> {
     fn clone(&self) -> Self {
         Bound {
-            bindings: Arc::clone(&self.bindings),
+            maker: Arc::clone(&self.maker),
             linked: Arc::clone(&self.linked),
             limits: self.limits,
             exceeded: self.exceeded,
@@ -55,14 +55,14 @@ impl<T> std::fmt::Debug for Bound<T> {
 }
 
 impl<T> Bound<T> {
-    pub(crate) fn new(bindings: Arc<Bindings>, linked: Arc<Linked<T>>, limits: Limits) -> Self {
-        let exceeded = bindings.exceeded(limits);
-        Bound { bindings, linked, limits, exceeded }
+    pub(crate) fn new(maker: Arc<Maker>, linked: Arc<Linked<T>>, limits: Limits) -> Self {
+        let exceeded = maker.bindings().exceeded(limits);
+        Bound { maker, linked, limits, exceeded }
     }
 
     /// The same with limits for each of its instances.
     pub fn limits(self, limits: Limits) -> Self {
-        Self::new(self.bindings, self.linked, limits)
+        Self::new(self.maker, self.linked, limits)
     }
 
     /// All functions that its instances export: interface, name and type.
@@ -82,7 +82,7 @@ impl<T> Bound<T> {
         let store = Store::new(data);
         let inner = store.inner().as_ptr();
         // SAFETY: the store was just made, and its data is the `T` of the host functions.
-        let made = unsafe { record::instantiate(inner, &self.bindings, self.limits) };
+        let made = unsafe { record::instantiate(inner, self.maker.bindings(), self.limits) };
         self.finish(store, made.map(drop))
     }
 
@@ -99,7 +99,7 @@ impl<T> Bound<T> {
         // SAFETY: as above; the store outlives the call of the initialiser, and nobody uses it meanwhile.
         let initialise = unsafe {
             let inner = store.inner().as_ptr();
-            record::instantiate_async(inner, &self.bindings, self.limits)?.1
+            record::instantiate_async(inner, self.maker.bindings(), self.limits)?.1
         };
         let made = match initialise {
             Some(initialise) => initialise.await.map_err(InstantiateError::from),
@@ -109,7 +109,7 @@ impl<T> Bound<T> {
     }
 
     fn finish(&self, store: Store<T>, made: Result<(), InstantiateError>) -> Result<Instance<T>, InstantiateError> {
-        let instance = Instance { store, linked: Arc::clone(&self.linked) };
+        let instance = Instance { store };
         match made {
             Ok(()) => Ok(instance),
             // SAFETY: what has been initialised is in its store.
@@ -127,8 +127,8 @@ impl<T> Bound<T> {
 ///
 /// A trap, or a failure of a host function, ends it: later calls fail with "cannot enter component instance".
 pub struct Instance<T> {
+    /// Whose only instance was made by a [`Bound<T>`].
     store: Store<T>,
-    linked: Arc<Linked<T>>,
 }
 
 impl<T: std::fmt::Debug> std::fmt::Debug for Instance<T> {
@@ -173,26 +173,33 @@ impl<T> Instance<T> {
 
     /// All exported functions: interface, name and type.
     pub fn exports(&self) -> impl Iterator<Item = (&str, &str, FuncType)> {
-        exports(&self.linked)
+        exports(self.linked())
     }
 
     fn find(&self, interface: &str, name: &str) -> Result<(ExportSite, Result<(), String>), ExportError> {
-        let plan = &self.linked.plan;
+        let plan = &self.linked().plan;
         let index = plan.export(interface, name).or_else(|| {
             let interfaces = plan.exports.iter().filter(|row| *row.name == *name).map(|row| &*row.interface);
             version::candidates(interfaces, interface).first().and_then(|interface| plan.export(interface, name))
         });
         let index = index.ok_or_else(|| ExportError::Missing { name: full_name(interface, name) })?;
         let row = &plan.exports[index];
-        let ty = FuncType::new(Arc::clone(&plan.types), Arc::clone(&self.linked.hosts), row.func);
+        let ty = FuncType::new(Arc::clone(&plan.types), Arc::clone(&self.linked().hosts), row.func);
         let (signature, ambiguity) = Signature::new(&ty);
         // SAFETY: the record is alive.
         let bindings = unsafe { Arc::clone(&(*self.record()).bindings) };
         Ok((ExportSite::new(bindings, ty, signature, row.target.clone()), ambiguity))
     }
 
-    pub(crate) fn linked(&self) -> &Arc<Linked<T>> {
-        &self.linked
+    pub(crate) fn linked(&self) -> &Linked<T> {
+        // SAFETY: the record is alive and keeps its bindings; binding a component puts the `Linked<T>` of the `Bound<T>`
+        // there that made this instance. Sharing it here, where all instances have one already, would be a write that
+        // all threads have in common.
+        unsafe {
+            let bindings = &*Arc::as_ptr(&(*self.record()).bindings);
+            let linked = bindings.component.as_ref().expect("the bindings are a component's");
+            &*Arc::as_ptr(linked).cast()
+        }
     }
 
     /// The instance's record, which lives as long as the store.

@@ -61,9 +61,9 @@ fn a_dropped_instance_leaves_nothing() {
     let bound = linker.bind(&artifact).unwrap();
     let inner = artifact.inner();
     let hash = || {
-        let mut slot = inner.pool.take(inner).unwrap();
+        let mut slot = inner.pool.take(inner).unwrap().0;
         let hash = slot.hash();
-        inner.pool.give_back(slot);
+        inner.pool.give_back(slot, None);
         hash
     };
     let fresh = hash();
@@ -112,7 +112,7 @@ fn a_store_gives_back_the_slots_of_all_its_instances() {
             f.call(&mut store, &[]).unwrap();
         }
         drop(store);
-        let slots = [(); 3].map(|()| inner.pool.take(inner).unwrap());
+        let slots = [(); 3].map(|()| inner.pool.take(inner).unwrap().0);
         let mut found = slots.iter().map(|slot| slot.start().addr()).collect::<Vec<_>>();
         found.sort_unstable();
         if round > 0 {
@@ -121,7 +121,7 @@ fn a_store_gives_back_the_slots_of_all_its_instances() {
         starts = found;
         for mut slot in slots {
             assert_eq!(slot.hash(), crate::slot::Slot::map(inner).unwrap().hash());
-            inner.pool.give_back(slot);
+            inner.pool.give_back(slot, None);
         }
     }
 }

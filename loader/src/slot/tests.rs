@@ -107,6 +107,94 @@ fn random_writes_are_undone() {
     }
 }
 
+/// A slot that follows a set with the first page of memory in it.
+fn learnt(artifact: &Artifact) -> Slot {
+    let mut slot = fresh(artifact);
+    for round in 0..100 {
+        write(&slot, BASE + 7, round);
+        slot.reset().unwrap();
+    }
+    assert!(slot.frozen.is_some());
+    slot
+}
+
+#[test]
+fn late_writes_are_undone_wherever_they_are() {
+    let artifact = TestArtifact::new().open();
+    let mut slot = learnt(&artifact);
+    let expected = fresh(&artifact).hash();
+    let anywhere: Vec<_> = slot.blueprint.accessible.iter().flat_map(|range| range.clone().step_by(4096)).collect();
+    for few in anywhere.chunks(5) {
+        few.iter().for_each(|at| write(&slot, *at as u64, 0xee));
+        write(&slot, BASE + 9, 9);
+        assert_ne!(slot.hash(), expected);
+        let frozen = slot.frozen.as_ref().unwrap();
+        assert!(!frozen.late.is_open());
+        slot.reset().unwrap();
+        assert_eq!(slot.hash(), expected);
+        assert!(slot.frozen.as_ref().unwrap().late.is_empty());
+    }
+}
+
+#[test]
+fn a_slot_that_was_written_everywhere_late_is_fresh_and_follows_the_set_again() {
+    let artifact = TestArtifact::new().open();
+    let mut slot = learnt(&artifact);
+    let expected = fresh(&artifact).hash();
+    for round in 0..4 {
+        for range in slot.blueprint.accessible.clone() {
+            range.step_by(4096).for_each(|at| write(&slot, at as u64 + 100, 0xee));
+        }
+        // After the second time all is in the set.
+        assert_eq!(slot.frozen.as_ref().unwrap().late.is_open(), round < 2);
+        slot.reset().unwrap();
+        assert_eq!(slot.hash(), expected);
+        assert!(slot.frozen.as_ref().is_some_and(|frozen| !frozen.late.is_open() && frozen.late.is_empty()));
+    }
+}
+
+#[test]
+fn slots_learn_from_each_other() {
+    let artifact = TestArtifact::new().open();
+    let (mut first, mut second) = (learnt(&artifact), fresh(&artifact));
+    let expected = second.hash();
+    let version = |slot: &Slot| slot.frozen.as_ref().unwrap().set.version;
+    let before = version(&second);
+    assert_eq!(version(&first), before, "a new slot follows the set at once");
+    for slot in [&mut first, &mut second] {
+        write(slot, SECOND_MEMORY, 1);
+        slot.reset().unwrap();
+    }
+    first.reset().unwrap();
+    assert!(version(&first) > before, "what was written late twice is in the set");
+    assert_eq!(version(&first), version(&second));
+    write(&first, SECOND_MEMORY, 2);
+    assert!(first.frozen.as_ref().unwrap().late.is_empty());
+    first.reset().unwrap();
+    assert_eq!((first.hash(), second.hash()), (expected, expected));
+    // What nobody writes any more leaves the set.
+    for _ in 0..64 * 64 {
+        write(&first, BASE, 1);
+        first.reset().unwrap();
+    }
+    write(&first, SECOND_MEMORY, 2);
+    assert!(!first.frozen.as_ref().unwrap().late.is_empty());
+    first.reset().unwrap();
+    assert_eq!(first.hash(), expected);
+}
+
+#[test]
+fn other_faults_are_no_late_writes() {
+    let artifact = TestArtifact::new().open();
+    let slot = learnt(&artifact);
+    let at = |offset: u64| slot.at(offset as usize).addr();
+    let late = |offset: u64| crate::late::allow(at(offset));
+    assert!(!late(BASE + WASM_PAGE) && !late(SECOND_MEMORY + 2 * WASM_PAGE), "beyond the memories");
+    assert!(!late(0) && !crate::late::allow(0), "the host's");
+    assert!(late(SECOND_MEMORY + 5) && !late(SECOND_MEMORY + 6), "once for each page");
+    drop(slot);
+}
+
 #[test]
 fn pooled_slots_are_fresh_and_taken_again() {
     let artifact = TestArtifact::new().open();
@@ -116,11 +204,11 @@ fn pooled_slots_are_fresh_and_taken_again() {
     assert!(guest.call("touch", 0).is_ok());
     assert_ne!(guest.slot.hash(), expected);
     let start = guest.slot.start();
-    pool.give_back(guest.slot);
+    pool.give_back(guest.slot, None);
     assert_eq!(artifact.slot_hashes().unwrap(), (expected, vec![expected]));
-    let mut slot = pool.take(artifact.inner()).unwrap();
+    let mut slot = pool.take(artifact.inner()).unwrap().0;
     assert_eq!((slot.start(), slot.hash()), (start, expected));
-    assert_ne!(pool.take(artifact.inner()).unwrap().start(), start);
+    assert_ne!(pool.take(artifact.inner()).unwrap().0.start(), start);
 }
 
 #[test]

@@ -54,6 +54,24 @@ pub(crate) unsafe fn open(start: *mut u8, len: usize) -> io::Result<()> {
     check(unsafe { libc::mprotect(start.cast(), len, libc::PROT_READ | libc::PROT_WRITE) })
 }
 
+/// Makes a range readable, but not writable.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn make_readable(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range.
+    check(unsafe { libc::mprotect(start.cast(), len, libc::PROT_READ) })
+}
+
+/// Gives a writable range its own pages now, so that no write to it is a fault. Kernels before Linux 5.14 do nothing.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn populate(start: *mut u8, len: usize) {
+    // SAFETY: the caller owns the range.
+    unsafe { libc::madvise(start.cast(), len, libc::MADV_POPULATE_WRITE) };
+}
+
 /// Makes a range inaccessible.
 ///
 /// # Safety

@@ -76,6 +76,28 @@ pub(crate) unsafe fn was_sent(info: *const siginfo_t) -> bool {
     unsafe { (*info).si_code <= 0 }
 }
 
+/// The address of a SIGSEGV that came of an access to a mapping that does not allow it.
+///
+/// # Safety
+/// `info` is what the kernel gave to the handler of a SIGSEGV.
+pub(crate) unsafe fn refused_address(info: *const siginfo_t) -> Option<usize> {
+    const SEGV_ACCERR: c_int = 2;
+    // SAFETY: the kernel's siginfo is valid while the handler runs, and that of a fault has an address.
+    unsafe { ((*info).si_code == SEGV_ACCERR).then(|| (*info).si_addr().addr()) }
+}
+
+/// Calls `f`, after which the thread's `errno` is as before.
+pub(crate) fn keeping_errno<R>(f: impl FnOnce() -> R) -> R {
+    // SAFETY: the C library gives the address of the thread's own.
+    let errno = unsafe { libc::__errno_location() };
+    // SAFETY: as above.
+    let before = unsafe { errno.read() };
+    let result = f();
+    // SAFETY: as above.
+    unsafe { errno.write(before) };
+    result
+}
+
 /// Passes a signal on to the disposition `previous`. May be called in a signal handler, as its last act.
 ///
 /// # Safety

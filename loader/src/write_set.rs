@@ -1,0 +1,301 @@
+//! Which pages the guests of an artifact write.
+//!
+//! What comes in: what resetting the slots of an artifact found. What goes out: a [`WriteSet`], once no reset has found
+//! anything new for a while. From then on slots have just these pages writable and restore all of them, which takes no
+//! system call; what is written elsewhere is noticed by `late.rs` and comes in here. A page joins the set again when it
+//! was written late by two instances, and leaves it when many samples in a row found it as it was, so that one heavy
+//! request does not tax all later ones.
+//!
+//! The set belongs to the artifact, and each slot follows it at its own pace: [`Learner::version`] says when it changed.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::restore::How;
+use crate::sys::memory;
+
+/// Resets that find nothing new before the set is frozen.
+const PATIENCE: u32 = 12;
+
+/// Times that a page is written late before it joins the set.
+const LATE: u32 = 2;
+
+/// Samples in a row that find a page unwritten before it leaves the set.
+const UNWRITTEN: u32 = 48;
+
+/// Runs of pages in a set at most: each is a mapping of its own, and so is what lies before it.
+const MAX_RUNS: usize = 24;
+
+/// Pages in a set at most. Guests that write more are not learnt.
+const MAX_PAGES: usize = 1024;
+
+/// Pages between two runs that are rather copied than kept apart.
+const GAP: usize = 2;
+
+/// Pages that are writable and restored at each reset.
+#[derive(Debug)]
+pub(crate) struct WriteSet {
+    /// Tells it from the artifact's earlier ones.
+    pub(crate) version: u64,
+    /// In bytes from the slot's start: whole pages, sorted, apart, each inside one accessible range.
+    pub(crate) runs: Box<[Range<usize>]>,
+    /// How to restore them.
+    pub(crate) how: How,
+}
+
+impl WriteSet {
+    /// The parts of `range` that are not in it.
+    pub(crate) fn outside(&self, range: Range<usize>) -> Vec<Range<usize>> {
+        let mut parts = Vec::new();
+        let mut at = range.start;
+        for run in self.runs.iter().filter(|run| run.end > range.start && run.start < range.end) {
+            if run.start > at {
+                parts.push(at..run.start);
+            }
+            at = run.end;
+        }
+        if at < range.end {
+            parts.push(at..range.end);
+        }
+        parts
+    }
+}
+
+/// See the head of this file.
+#[derive(Debug, Default)]
+pub(crate) struct Learner {
+    /// That of the set; 0 while there is none.
+    version: AtomicU64,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The pages of the set, or of the one to be: offsets in the slot, with the number of samples in a row that found
+    /// them unwritten.
+    pages: BTreeMap<usize, u32>,
+    /// Pages that are not in the set and were written late, with the number of times.
+    late: BTreeMap<usize, u32>,
+    /// Resets that found nothing new, one after the other.
+    unchanged: u32,
+    /// How often a set that was being learnt became too large.
+    overflows: u32,
+    set: Option<Arc<WriteSet>>,
+    versions: u64,
+}
+
+impl Learner {
+    /// The version of the set; 0 if there is none.
+    #[inline]
+    pub(crate) fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// The set, if there is one.
+    pub(crate) fn set(&self) -> Option<Arc<WriteSet>> {
+        self.state().set.clone()
+    }
+
+    /// What an instance wrote: all of it, or where there is a set, at least all that is not in it.
+    pub(crate) fn observe(&self, written: &[Range<usize>], accessible: &[Range<usize>]) {
+        let state = &mut *self.state();
+        let grown = if state.set.is_some() { state.add_late(written) } else { state.add(written) };
+        if state.pages.len() > MAX_PAGES {
+            // Learning it again takes longer each time.
+            state.overflows = (state.overflows + 1).min(16);
+            (state.pages, state.unchanged) = (BTreeMap::new(), 0);
+            state.publish(None, &self.version);
+        } else if state.set.is_some() {
+            if grown {
+                state.freeze(accessible, &self.version);
+            }
+        } else if grown {
+            state.unchanged = 0;
+        } else {
+            state.unchanged += 1;
+            if state.unchanged >= PATIENCE << state.overflows {
+                state.freeze(accessible, &self.version);
+            }
+        }
+    }
+
+    /// A sample: an instance changed these pages, and no others of the set.
+    pub(crate) fn sample(&self, changed: &[Range<usize>], accessible: &[Range<usize>]) {
+        let state = &mut *self.state();
+        state.pages.values_mut().for_each(|unwritten| *unwritten += 1);
+        for page in pages(changed) {
+            state.pages.entry(page).and_modify(|unwritten| *unwritten = 0);
+        }
+        let before = state.pages.len();
+        state.pages.retain(|_, unwritten| *unwritten < UNWRITTEN);
+        if state.pages.len() < before {
+            state.freeze(accessible, &self.version);
+        }
+    }
+
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Whether any of the pages was not known.
+    fn add(&mut self, written: &[Range<usize>]) -> bool {
+        let before = self.pages.len();
+        for page in pages(written) {
+            self.pages.entry(page).or_default();
+        }
+        self.pages.len() > before
+    }
+
+    /// Whether any of the pages has been written late often enough to join the set.
+    fn add_late(&mut self, written: &[Range<usize>]) -> bool {
+        let mut joined = false;
+        for page in pages(written) {
+            if self.pages.contains_key(&page) {
+                continue;
+            }
+            let times = self.late.entry(page).or_default();
+            *times += 1;
+            if *times >= LATE {
+                self.late.remove(&page);
+                self.pages.insert(page, 0);
+                joined = true;
+            }
+        }
+        if self.late.len() > MAX_PAGES {
+            self.late.clear();
+        }
+        joined
+    }
+
+    fn freeze(&mut self, accessible: &[Range<usize>], version: &AtomicU64) {
+        let runs = runs(self.pages.keys().copied(), accessible);
+        let how = How::of_size(runs.iter().map(Range::len).sum());
+        let set = WriteSet { version: self.versions + 1, runs: runs.into(), how };
+        self.publish(Some(Arc::new(set)), version);
+    }
+
+    fn publish(&mut self, set: Option<Arc<WriteSet>>, version: &AtomicU64) {
+        self.versions += 1;
+        version.store(set.as_ref().map_or(0, |set| set.version), Ordering::Release);
+        self.set = set;
+    }
+}
+
+/// The pages of ranges.
+fn pages(ranges: &[Range<usize>]) -> impl Iterator<Item = usize> {
+    ranges.iter().flat_map(|range| range.clone().step_by(memory::page_size()))
+}
+
+/// Runs with these pages: the fewest pages besides that make no more than [`MAX_RUNS`], each within one of the
+/// `accessible` ranges.
+fn runs(pages: impl Iterator<Item = usize>, accessible: &[Range<usize>]) -> Vec<Range<usize>> {
+    let page = memory::page_size();
+    let same_range = |from: usize, to: usize| accessible.iter().any(|range| range.start <= from && to < range.end);
+    let join = |runs: Vec<Range<usize>>, gap: usize| {
+        let mut joined: Vec<Range<usize>> = Vec::with_capacity(runs.len());
+        for run in runs {
+            match joined.last_mut() {
+                Some(last) if run.start - last.end <= gap && same_range(last.start, run.start) => last.end = run.end,
+                _ => joined.push(run),
+            }
+        }
+        joined
+    };
+    let mut runs = join(pages.map(|start| start..start + page).collect(), GAP * page);
+    if runs.len() > MAX_RUNS {
+        let mut gaps: Vec<_> = runs.windows(2).map(|pair| pair[1].start - pair[0].end).collect();
+        gaps.sort_unstable();
+        let gap = gaps[gaps.len() - MAX_RUNS];
+        runs = join(runs, gap);
+    }
+    runs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(range: Range<usize>) -> Range<usize> {
+        range.start * memory::page_size()..range.end * memory::page_size()
+    }
+
+    fn learnt(learner: &Learner) -> Vec<Range<usize>> {
+        let page = memory::page_size();
+        let set = learner.set().expect("there is a set");
+        assert_eq!(set.version, learner.version());
+        set.runs.iter().map(|run| run.start / page..run.end / page).collect()
+    }
+
+    /// A learner whose set has these pages.
+    fn frozen(pages: &[Range<usize>], all: &[Range<usize>]) -> Learner {
+        let learner = Learner::default();
+        let written: Vec<_> = pages.iter().cloned().map(at).collect();
+        for _ in 0..=PATIENCE {
+            assert_eq!(learner.version(), 0);
+            learner.observe(&written, all);
+        }
+        assert_ne!(learner.version(), 0);
+        learner
+    }
+
+    #[test]
+    fn sets_are_frozen_when_nothing_new_is_found() {
+        let all = [at(0..100)];
+        let learner = Learner::default();
+        for page in 0..3 {
+            (0..PATIENCE).for_each(|_| learner.observe(&[at(9 * page..9 * page + 1)], &all));
+        }
+        assert_eq!(learner.version(), 0);
+        learner.observe(&[at(9..10)], &all);
+        assert_eq!(learnt(&learner), [0..1, 9..10, 18..19]);
+        let set = learner.set().unwrap();
+        assert_eq!(set.outside(at(0..20)), [at(1..9), at(10..18), at(19..20)]);
+        assert_eq!(set.outside(at(9..12)), [at(10..12)]);
+        assert!(set.outside(at(18..19)).is_empty());
+    }
+
+    #[test]
+    fn pages_that_are_written_late_twice_join_and_unwritten_ones_leave() {
+        let all = [at(0..100)];
+        let learner = frozen(&[1..2, 30..31], &all);
+        let first = learner.version();
+        learner.observe(&[at(60..61)], &all);
+        learner.observe(&[at(70..71)], &all);
+        assert_eq!(learner.version(), first);
+        learner.observe(&[at(60..61)], &all);
+        assert!(learner.version() > first);
+        assert_eq!(learnt(&learner), [1..2, 30..31, 60..61]);
+        (0..UNWRITTEN).for_each(|_| learner.sample(&[at(1..2), at(60..61)], &all));
+        assert_eq!(learnt(&learner), [1..2, 60..61]);
+    }
+
+    #[test]
+    fn close_runs_are_one_but_not_across_ranges() {
+        let all = [at(0..50), at(50..2000)];
+        assert_eq!(learnt(&frozen(&[1..2, 3..4, 48..50, 50..51, 60..61], &all)), [1..4, 48..50, 50..51, 60..61]);
+        let many: Vec<_> = (0..100).map(|index| 100 + index * 10..101 + index * 10).collect();
+        let runs = learnt(&frozen(&many, &all));
+        assert!(runs.len() <= MAX_RUNS, "{runs:?}");
+        assert!(many.iter().all(|page| runs.iter().any(|run| run.start <= page.start && page.end <= run.end)));
+    }
+
+    #[test]
+    fn guests_that_write_too_much_are_not_learnt() {
+        let all = [at(0..10_000)];
+        let learner = Learner::default();
+        for round in 0..100 {
+            let start = 1 + round % 2 * (MAX_PAGES / 2 + 1);
+            learner.observe(&[at(start..start + MAX_PAGES / 2 + 1)], &all);
+            assert_eq!(learner.version(), 0);
+        }
+        let resets = (0..).take_while(|_| {
+            learner.observe(&[at(5..6)], &all);
+            learner.version() == 0
+        });
+        assert!(resets.count() >= 1000 * PATIENCE as usize, "learning again takes longer");
+    }
+}
