@@ -87,8 +87,8 @@ const DEPTH: usize = 4;
 pub(super) const HEAP: u32 = 4096;
 /// Where a component has the next one put its result.
 pub(super) const RESULT: u32 = 1024;
-/// Pages of a component's memory.
-pub(super) const PAGES: u32 = 1024;
+/// Pages of a component's memory in a hostile case: so few that a list that fills it is not more than the host lifts.
+pub(super) const HOSTILE_PAGES: u32 = 128;
 
 const PRIMITIVES: [&str; 12] = ["bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char"];
 /// What the keys of maps may be, besides strings.
@@ -106,9 +106,9 @@ const EDGES: [u32; 20] = [
     0xdfff,
     0x10_ffff,
     0x11_0000,
-    (PAGES << 16) - HEAP,
-    (PAGES << 16) - 4,
-    PAGES << 16,
+    (HOSTILE_PAGES << 16) - HEAP,
+    (HOSTILE_PAGES << 16) - 4,
+    HOSTILE_PAGES << 16,
     0x0fff_ffff,
     0x1000_0000,
     0x7fff_ffff,

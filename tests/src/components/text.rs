@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use super::generate::{Case, Deed, Def, HEAP, PAGES, RESULT, Ty};
+use super::generate::{Case, Deed, Def, HEAP, HOSTILE_PAGES, RESULT, Ty};
 
 impl Case {
     /// The component: `echo` gives back what it is given, in memory, and `pass` as a core value; `flat` says which core
@@ -78,9 +78,10 @@ impl Case {
     /// it comes from the host: so in a hostile case, where it might matter what is beside it, it stays where it is, in a
     /// page of its own.
     fn libc(&self, out: &mut String, component: usize) {
-        let (start, stay) = match self.mischief {
-            None => ("(local.get $align)", ""),
+        let (pages, start, stay) = match self.mischief {
+            None => (1024, "(local.get $align)", ""),
             Some(_) => (
+                HOSTILE_PAGES,
                 "(i32.const 4096)",
                 "(if (local.get $old) (then
                 (if (i32.le_u (local.get $size) (i32.const 4096)) (then (local.set $at (local.get $old))))))",
@@ -102,7 +103,7 @@ impl Case {
         let _ = writeln!(
             out,
             "    (core module $libc
-        (memory (export \"memory\") {PAGES})
+        (memory (export \"memory\") {pages})
         (global $next (mut i32) (i32.const {HEAP}))
         (global $calls (mut i32) (i32.const 0))
         (func (export \"realloc\") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
