@@ -9,6 +9,9 @@
 //! thread has the store for itself. Everything after the words is the guest's, so nothing about it is believed: ranges
 //! are checked in 64 bits before a byte is touched, and there is no panic for lack of an index.
 
+#[cfg(test)]
+pub(crate) mod counted;
+
 use std::ops::Range;
 
 use precast_abi::meta::{DataRow, ElementRow};

@@ -1,12 +1,32 @@
-//! Random values through random components come back as they went in: see `precast_tests::components`.
+//! Random values through random components: see `precast_tests::components`. `precast-differential` compares them with a
+//! peer.
+
+use std::collections::BTreeSet;
 
 use precast_tests::components;
 
 #[test]
 fn values_survive_any_chain_of_components() {
-    let mut values = 0;
+    let mut calls = 0;
     for seed in 0..150 {
-        values += components::check(seed).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
+        calls += components::check(seed).unwrap_or_else(|failure| panic!("seed {seed}: {failure}"));
     }
-    assert!(values >= 600, "{values}");
+    assert!(calls >= 1000, "{calls}");
+}
+
+#[test]
+fn what_is_no_value_ends_in_a_trap() {
+    let (mut values, mut traps) = (0, BTreeSet::new());
+    for seed in 0..400 {
+        let outcomes = components::play(&components::hostile(seed));
+        for outcome in outcomes.unwrap_or_else(|failure| panic!("seed {seed}: {failure}")) {
+            match outcome {
+                Ok(_) => values += 1,
+                Err(trap) => _ = traps.insert(trap),
+            }
+        }
+    }
+    // Characters, discriminants, two encodings, pointers: not aligned, or not inside (of lists, strings and what
+    // `realloc` gives), lengths.
+    assert!(values >= 2000 && traps.len() >= 10, "{values} values, {traps:?}");
 }

@@ -1,7 +1,8 @@
 //! Lifting, lowering and the tables, without a guest: values pass through a [`Scratch`], and dynamic values are the
-//! oracle of typed ones.
+//! oracle of typed ones. And with guests, what calls from one to the other ask of the host.
 
 mod damaged;
+mod entries;
 mod memory;
 mod values;
 

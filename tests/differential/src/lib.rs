@@ -1,12 +1,14 @@
 //! Random modules on precast and on wasmtime: results, traps with their backtraces, calls of the host, and after each call
-//! all globals, memories and tables must be equal.
+//! all globals, memories and tables must be equal. And random components: values, and whether there is a trap.
 //!
-//! `cargo run --release -p precast-differential -- --seconds 600 --seed 1` does it for ten minutes, and
-//! `cargo test --release -p precast-differential` for a few hundred seeds. Both need minutes to build wasmtime, so this
-//! package is none of the workspace's default members.
+//! `cargo run --release -p precast-differential -- --seconds 600 --seed 1` does it for ten minutes (with `--components`
+//! for components), and `cargo test --release -p precast-differential` for a few hundred seeds of each. Both need minutes
+//! to build wasmtime, so this package is none of the workspace's default members.
 //!
-//! [`check`] is the whole of it; what happens on precast's side, and how cases are made, is in `precast_tests::smith`.
+//! [`check`] and [`components::check`] are the whole of it; what happens on precast's side, and how cases are made, is in
+//! `precast_tests::smith` and `precast_tests::components`.
 
+pub mod components;
 mod peer;
 
 use precast_tests::smith::play::without_trap_offsets;

@@ -1,4 +1,4 @@
-//! `precast-differential`: checks random modules for a while.
+//! `precast-differential`: checks random modules, or components, for a while.
 //!
 //! The cases run in a child process, which tells the seed before it checks each: so a crash or a hang has a seed too.
 
@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use clap::Parser;
-use precast_differential::{Outcome, check};
+use precast_differential::{Outcome, check, components};
 use precast_tests::smith::Case;
 
 /// A case that takes longer hangs.
@@ -18,6 +18,9 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Checks random modules on precast and on wasmtime; the exit status is 1 if they did not always agree.
 #[derive(Parser)]
 struct Arguments {
+    /// Check components instead.
+    #[arg(long)]
+    components: bool,
     /// For how long.
     #[arg(long, default_value_t = 60)]
     seconds: u64,
@@ -38,7 +41,7 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if arguments.worker {
-        work(arguments.seed);
+        work(&arguments);
     }
     match supervise(&arguments) {
         Ok(true) => ExitCode::SUCCESS,
@@ -51,8 +54,9 @@ fn main() -> ExitCode {
 }
 
 /// Checks seeds until killed. A line for each: `seed N`, then `ok` with counts, or `failed` and the failure.
-fn work(first: u64) -> ! {
-    let mut seed = first;
+fn work(arguments: &Arguments) -> ! {
+    let check = if arguments.components { components::check } else { check };
+    let mut seed = arguments.seed;
     loop {
         println!("seed {seed}");
         match check(seed) {
@@ -73,9 +77,12 @@ struct Worker {
 }
 
 impl Worker {
-    fn start(seed: u64) -> std::io::Result<Worker> {
+    fn start(seed: u64, components: bool) -> std::io::Result<Worker> {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["--worker", "--seed", &seed.to_string()]).stdout(Stdio::piped());
+        if components {
+            command.arg("--components");
+        }
         let mut child = command.spawn()?;
         let (sender, lines) = channel();
         let output = child.stdout.take().map(BufReader::new);
@@ -132,7 +139,7 @@ fn counted(counts: &str) -> Outcome {
 fn supervise(arguments: &Arguments) -> std::io::Result<bool> {
     let start = Instant::now();
     let last = arguments.seed.saturating_add(arguments.count);
-    let (mut worker, mut seed) = (Worker::start(arguments.seed)?, arguments.seed);
+    let (mut worker, mut seed) = (Worker::start(arguments.seed, arguments.components)?, arguments.seed);
     let (mut total, mut modules, mut elsewhere, mut failures) = (Outcome::default(), 0u64, 0u64, 0u64);
     while start.elapsed().as_secs() < arguments.seconds && seed < last {
         match worker.outcome() {
@@ -146,26 +153,30 @@ fn supervise(arguments: &Arguments) -> std::io::Result<bool> {
             }
             Err(what) => {
                 failures += 1;
-                report(seed, &what, &arguments.failures)?;
+                println!("seed {seed}: {}", what.replace("\\n", "\n").replace("\\\"", "\""));
+                if !arguments.components {
+                    save(seed, &arguments.failures)?;
+                }
                 if !what.starts_with("failed") {
-                    worker = Worker::start(seed.wrapping_add(1))?;
+                    worker = Worker::start(seed.wrapping_add(1), arguments.components)?;
                 }
             }
         }
         seed = seed.wrapping_add(1);
     }
     let Outcome { steps, traps, overflows, host_calls, .. } = total;
+    let what = if arguments.components { "components" } else { "modules" };
     println!(
-        "seeds {}..{seed} in {} s: {modules} modules, {steps} steps ({traps} trapped, {overflows} exhausted the stack), \
-         {host_calls} calls of the host; {elsewhere} modules trapped elsewhere in a function; {failures} failures",
+        "seeds {}..{seed} in {} s: {modules} {what}, {steps} steps ({traps} trapped, {overflows} exhausted the stack), \
+         {host_calls} calls of the host; {elsewhere} {what} trapped elsewhere in a function; {failures} failures",
         arguments.seed,
         start.elapsed().as_secs(),
     );
     Ok(failures == 0)
 }
 
-fn report(seed: u64, what: &str, folder: &Path) -> std::io::Result<()> {
-    println!("seed {seed}: {}", what.replace("\\n", "\n"));
+/// Writes the module with this seed.
+fn save(seed: u64, folder: &Path) -> std::io::Result<()> {
     if let Some(case) = Case::new(seed) {
         std::fs::write(folder.join(format!("{seed}.wasm")), &case.module)?;
         let path = folder.join(format!("{seed}.wat"));

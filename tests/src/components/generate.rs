@@ -13,6 +13,10 @@ pub enum Ty {
     String,
     /// `list`.
     List(Box<Ty>),
+    /// `list` of a fixed length.
+    FixedList(Box<Ty>, usize),
+    /// `map`.
+    Map(Box<Ty>, Box<Ty>),
     /// `tuple`.
     Tuple(Vec<Ty>),
     /// `option`.
@@ -47,23 +51,110 @@ pub struct Case {
     pub values: Vec<Val>,
     /// Options of `canon` for the components, the one that hands values back first.
     pub encodings: Vec<&'static str>,
+    /// What one of the components does wrong.
+    pub mischief: Option<Mischief>,
+}
+
+/// What a component does that an honest one does not.
+#[derive(Clone, Debug)]
+pub struct Mischief {
+    /// Which component does it.
+    pub component: usize,
+    /// What it does.
+    pub deed: Deed,
+}
+
+/// See [`Mischief`]. What is done early is done to what the component was given, before it calls the next; what is not,
+/// to what it gives back.
+#[derive(Clone, Debug)]
+#[allow(missing_docs, reason = "the cases say what their numbers are")]
+pub enum Deed {
+    /// Overwrites this many bytes at this address with the low ones of a number.
+    Write { early: bool, bytes: usize, address: u32, number: u32 },
+    /// Has another core value in this place of those that it passes on.
+    Replace { place: usize, bits: u64 },
+    /// Adds to the pointer that it passes on.
+    Point { early: bool, by: u32 },
+    /// Adds to what one of the calls of `realloc` gives. In the outermost component only calls for new memory count.
+    Realloc { call: usize, by: u32 },
 }
 
 /// Values of parameters that are passed as core values.
 const MAX_FLAT: usize = 16;
 /// How deep types nest.
 const DEPTH: usize = 4;
+/// Where a component's `realloc` begins.
+pub(super) const HEAP: u32 = 4096;
+/// Where a component has the next one put its result.
+pub(super) const RESULT: u32 = 1024;
+/// Pages of a component's memory in a hostile case: so few that a list that fills it is not more than the host lifts.
+pub(super) const HOSTILE_PAGES: u32 = 128;
 
 const PRIMITIVES: [&str; 12] = ["bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "f32", "f64", "char"];
+/// What the keys of maps may be, besides strings.
+const KEYS: [&str; 10] = ["bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "char"];
+/// Numbers at the edge of something: characters, lengths, pointers.
+const EDGES: [u32; 20] = [
+    0,
+    1,
+    2,
+    4,
+    0x7f,
+    0x80,
+    0xff,
+    0xd800,
+    0xdfff,
+    0x10_ffff,
+    0x11_0000,
+    (HOSTILE_PAGES << 16) - HEAP,
+    (HOSTILE_PAGES << 16) - 4,
+    HOSTILE_PAGES << 16,
+    0x0fff_ffff,
+    0x1000_0000,
+    0x7fff_ffff,
+    0x8000_0000,
+    0x8000_0001,
+    u32::MAX,
+];
 const ENCODINGS: [&str; 3] = ["utf8", "utf16", "latin1+utf16"];
 
 pub(super) fn case(random: &mut Random) -> Case {
     let mut defs = Vec::new();
     let ty = ty(random, &mut defs, DEPTH);
     let encodings = (0..2 + random.below(2)).map(|_| format_encoding(random)).collect();
-    let mut case = Case { defs, ty, values: Vec::new(), encodings };
-    case.values = (0..4).map(|_| value(random, &case.defs, &case.ty.clone())).collect();
+    let values = (0..4).map(|_| value(random, &defs, &ty)).collect();
+    Case { defs, ty, values, encodings, mischief: None }
+}
+
+pub(super) fn hostile(random: &mut Random) -> Case {
+    let mut case = case(random);
+    let early = random.below(2) == 0;
+    let deed = match random.below(8) {
+        0 => Deed::Point { early, by: edge(random) },
+        1 => Deed::Realloc { call: random.below(8), by: edge(random) },
+        2..5 if case.has_flat() => {
+            let high = if random.below(2) == 0 { 0 } else { random.next() << 32 };
+            Deed::Replace { place: random.below(case.flats(&case.ty)), bits: high | u64::from(edge(random)) }
+        }
+        _ => {
+            let start = if early || random.below(2) == 0 { HEAP + 4096 * random.below(4) as u32 } else { RESULT };
+            let within = 4 << random.below(8);
+            let address = start + random.below(within) as u32;
+            let bytes = 1 << random.below(3);
+            Deed::Write { early, bytes, address: address & !(bytes as u32 - 1), number: edge(random) }
+        }
+    };
+    let component = random.below(case.encodings.len());
+    case.mischief = Some(Mischief { component, deed });
     case
+}
+
+fn edge(random: &mut Random) -> u32 {
+    match random.below(4) {
+        0 => random.below(256) as u32,
+        1 => HEAP + random.below(256) as u32,
+        _ => *random.pick(&EDGES),
+    }
 }
 
 fn format_encoding(random: &mut Random) -> &'static str {
@@ -75,7 +166,12 @@ fn ty(random: &mut Random, defs: &mut Vec<Def>, depth: usize) -> Ty {
         return if random.below(4) == 0 { Ty::String } else { Ty::Primitive(random.pick::<&str>(&PRIMITIVES)) };
     }
     let mut inner = |random: &mut Random| ty(random, defs, depth - 1);
-    let def = match random.below(9) {
+    let def = match random.below(11) {
+        9 => return Ty::FixedList(Box::new(inner(random)), 1 + random.below(6)),
+        10 => {
+            let key = if random.below(3) == 0 { Ty::String } else { Ty::Primitive(random.pick::<&str>(&KEYS)) };
+            return Ty::Map(Box::new(key), Box::new(inner(random)));
+        }
         0 | 1 => return Ty::List(Box::new(inner(random))),
         2 => return Ty::Tuple((0..1 + random.below(4)).map(|_| inner(random)).collect()),
         3 => return Ty::Option(Box::new(inner(random))),
@@ -103,6 +199,11 @@ fn value(random: &mut Random, defs: &[Def], ty: &Ty) -> Val {
         Ty::List(element) => {
             let len = if random.below(10) == 0 { 100 } else { random.below(4) };
             Val::List((0..len).map(|_| value(random, defs, element)).collect())
+        }
+        Ty::FixedList(element, len) => Val::List((0..*len).map(|_| value(random, defs, element)).collect()),
+        Ty::Map(key, of_key) => {
+            let len = random.below(4);
+            Val::Map((0..len).map(|_| (value(random, defs, key), value(random, defs, of_key))).collect())
         }
         Ty::Tuple(types) => Val::Tuple(types.iter().map(|ty| value(random, defs, ty)).collect()),
         Ty::Option(payload) => Val::Option(if random.below(3) == 0 { None } else { boxed(random, payload) }),
@@ -177,7 +278,8 @@ impl Case {
         let payload = |ty: &Option<Box<Ty>>| ty.as_ref().map_or(0, |ty| self.flats(ty));
         match ty {
             Ty::Primitive(_) => 1,
-            Ty::String | Ty::List(_) => 2,
+            Ty::String | Ty::List(_) | Ty::Map(..) => 2,
+            Ty::FixedList(element, len) => len * self.flats(element),
             Ty::Tuple(types) => types.iter().map(|ty| self.flats(ty)).sum(),
             Ty::Option(some) => 1 + self.flats(some),
             Ty::Result(ok, err) => 1 + payload(ok).max(payload(err)),
@@ -190,21 +292,39 @@ impl Case {
     }
 
     /// Whether the type is passed as core values: then `flat` says which arrive.
-    pub fn has_flat(&self) -> bool {
+    pub(super) fn has_flat(&self) -> bool {
         self.flats(&self.ty) <= MAX_FLAT
     }
 
-    /// The value with so much beside it that it is passed in memory, which is what `echo` takes.
-    pub fn wrap(&self, value: Val) -> Val {
-        let beside = (0..=MAX_FLAT as u32).map(Val::U32);
-        Val::Tuple([value].into_iter().chain(beside).collect())
+    /// The functions that the component exports.
+    pub fn functions(&self) -> impl Iterator<Item = &'static str> {
+        let is_single = self.flats(&self.ty) == 1;
+        ["echo"].into_iter().chain(self.has_flat().then_some("flat")).chain(is_single.then_some("pass"))
     }
 
-    /// The value out of what `echo` gives back.
-    pub fn unwrap(&self, value: Val) -> Option<Val> {
-        match value {
-            Val::Tuple(values) => values.into_iter().next(),
-            _ => None,
+    /// Types of the parameter and of the result of one of them.
+    pub fn signature(&self, function: &str) -> [Ty; 2] {
+        match function {
+            "echo" => {
+                let beside = std::iter::repeat_n(Ty::Primitive("u32"), MAX_FLAT + 1);
+                let wrapped = Ty::Tuple([self.ty.clone()].into_iter().chain(beside).collect());
+                [wrapped.clone(), wrapped]
+            }
+            "flat" => [self.ty.clone(), Ty::List(Box::new(Ty::Primitive("u64")))],
+            _ => [self.ty.clone(), self.ty.clone()],
         }
+    }
+
+    /// What to call, each in an instance of its own, and with what.
+    pub fn calls(&self) -> impl Iterator<Item = (&'static str, Val)> {
+        self.values.iter().flat_map(|value| {
+            self.functions().map(|name| (name, if name == "echo" { self.wrap(value.clone()) } else { value.clone() }))
+        })
+    }
+
+    /// The value with so much beside it that it is passed in memory, which is what `echo` takes.
+    fn wrap(&self, value: Val) -> Val {
+        let beside = (0..=MAX_FLAT as u32).map(Val::U32);
+        Val::Tuple([value].into_iter().chain(beside).collect())
     }
 }

@@ -8,12 +8,12 @@
 mod generate;
 mod text;
 
-use std::fmt::Write;
+use std::fmt::{Display, Write};
 
-use precast_loader::Artifact;
 use precast_loader::component::{Linker, Val};
+use precast_loader::{Artifact, CallError};
 
-pub use generate::{Case, Def, Ty};
+pub use generate::{Case, Deed, Def, Mischief, Ty};
 
 use crate::Random;
 
@@ -22,53 +22,51 @@ pub fn case(seed: u64) -> Case {
     generate::case(&mut Random(seed))
 }
 
-/// Plays the case on precast: what `echo` gives back for each value, and the core values that `flat` says it was given
-/// for each (empty if the type takes more than fit).
+/// The case with this seed, in which one of the components does something wrong.
+pub fn hostile(seed: u64) -> Case {
+    generate::hostile(&mut Random(seed))
+}
+
+/// What came of a call: what was returned, or why it trapped.
+pub type Outcome = Result<Val, String>;
+
+/// Makes the calls of a case on precast.
 ///
 /// # Errors
 /// What could not be compiled, instantiated or called, and how.
-pub fn play(case: &Case) -> Result<Vec<(Val, Vec<u64>)>, String> {
+pub fn play(case: &Case) -> Result<Vec<Outcome>, String> {
     let text = case.text();
-    let failed = |what: &str, error: &dyn std::fmt::Display| format!("{what}: {error}\n{text}");
+    let failed = |what: &str, error: &dyn Display| format!("{what}: {error}\n{text}");
     let bytes = precast_compiler::compile(text.as_bytes(), &precast_compiler::Options::default())
         .map_err(|error| failed("compile", &error))?;
     let artifact = Artifact::open_bytes(&bytes).map_err(|error| failed("open", &error))?;
     let bound = Linker::<()>::new().bind(&artifact).map_err(|error| failed("bind", &error))?;
-    let mut results = Vec::new();
-    for value in &case.values {
+    let call = |(name, argument): (&str, Val)| {
         let mut instance = bound.instantiate(()).map_err(|error| failed("instantiate", &error))?;
-        let echo = instance.func_dynamic("", "echo").map_err(|error| failed("echo", &error))?;
-        let wrapped = case.wrap(value.clone());
-        let result =
-            echo.call(&mut instance, &[wrapped]).map_err(|error| failed(&format!("echo {value:?}"), &error))?;
-        let result = result.and_then(|result| case.unwrap(result)).ok_or_else(|| failed("echo", &"no result"))?;
-        let mut flats = Vec::new();
-        if case.has_flat() {
-            let flat = instance.func_dynamic("", "flat").map_err(|error| failed("flat", &error))?;
-            let result =
-                flat.call(&mut instance, std::slice::from_ref(value)).map_err(|error| failed("flat", &error))?;
-            if let Some(Val::List(cells)) = result {
-                flats
-                    .extend(cells.iter().filter_map(|cell| if let Val::U64(cell) = cell { Some(*cell) } else { None }));
-            }
+        let func = instance.func_dynamic("", name).map_err(|error| failed(name, &error))?;
+        match func.call(&mut instance, &[argument]) {
+            Ok(Some(result)) => Ok(Ok(result)),
+            Ok(None) => Err(failed(name, &"no result")),
+            Err(CallError::Trap(trap)) => Ok(Err(trap.message().into_owned())),
+            Err(error) => Err(failed(name, &error)),
         }
-        results.push((result, flats));
-    }
-    Ok(results)
+    };
+    case.calls().map(call).collect()
 }
 
-/// Checks that everything comes back as it went in; returns how many values there were.
+/// Checks that everything comes back as it went in; returns how many calls there were.
 ///
 /// # Errors
 /// As [`play`], and values that came back changed.
 pub fn check(seed: u64) -> Result<usize, String> {
     let case = case(seed);
-    let results = play(&case)?;
+    let outcomes = play(&case)?;
     let mut differences = String::new();
-    for (value, (result, _)) in case.values.iter().zip(&results) {
-        if value != result {
-            let _ = writeln!(differences, "{value:?}\ncame back as\n{result:?}");
+    for ((name, argument), outcome) in case.calls().zip(&outcomes) {
+        let is_right = if name == "flat" { outcome.is_ok() } else { outcome.as_ref() == Ok(&argument) };
+        if !is_right {
+            let _ = writeln!(differences, "{name} {argument:?}\ncame to\n{outcome:?}");
         }
     }
-    if differences.is_empty() { Ok(results.len()) } else { Err(format!("{differences}{}", case.text())) }
+    if differences.is_empty() { Ok(outcomes.len()) } else { Err(format!("{differences}{}", case.text())) }
 }

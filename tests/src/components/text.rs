@@ -2,27 +2,11 @@
 
 use std::fmt::Write;
 
-use super::generate::{Case, Def, Ty};
-
-/// Something that allocates, and a memory to do so.
-const LIBC: &str = r#"
-    (core module $libc
-        (memory (export "memory") 1024)
-        (global $next (mut i32) (i32.const 4096))
-        (func (export "realloc") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
-            (local $at i32)
-            (local.set $at (i32.and
-                (i32.add (global.get $next) (i32.sub (local.get $align) (i32.const 1)))
-                (i32.sub (i32.const 0) (local.get $align))))
-            (global.set $next (i32.add (local.get $at) (local.get $size)))
-            (memory.copy (local.get $at) (local.get $old)
-                (select (local.get $old_size) (local.get $size) (i32.lt_u (local.get $old_size) (local.get $size))))
-            (local.get $at)))
-    (core instance $libc (instantiate $libc))
-"#;
+use super::generate::{Case, Deed, Def, HEAP, HOSTILE_PAGES, RESULT, Ty};
 
 impl Case {
-    /// The component: `echo` gives back what it is given, in memory; `flat` says which core values arrive.
+    /// The component: `echo` gives back what it is given, in memory, and `pass` as a core value; `flat` says which core
+    /// values arrive.
     pub fn text(&self) -> String {
         let mut out = String::from("(component\n");
         for (at, encoding) in self.encodings.iter().enumerate() {
@@ -48,86 +32,215 @@ impl Case {
         out
     }
 
-    fn functions(&self) -> impl Iterator<Item = &'static str> {
-        ["echo"].into_iter().chain(self.has_flat().then_some("flat"))
-    }
-
     fn component(&self, out: &mut String, at: usize, encoding: &str) {
         let _ = writeln!(out, "  (component $c{at}");
         for (at, def) in self.defs.iter().enumerate() {
             let _ = writeln!(out, "    (type $d{at} {}) (import \"t{at}\" (type $t{at} (eq $d{at})))", self.def(def));
         }
-        let ty = self.ty(&self.ty);
-        let beside = " u32".repeat(17);
-        let echo = format!("(param \"x\" (tuple {ty}{beside})) (result (tuple {ty}{beside}))");
-        let flat = format!("(param \"x\" {ty}) (result (list u64))");
-        let signature = |name: &str| if name == "echo" { echo.clone() } else { flat.clone() };
         let options =
             format!("(memory $libc \"memory\") (realloc (func $libc \"realloc\")) string-encoding={encoding}");
+        self.libc(out, at);
+        let mut given = String::new();
         if at > 0 {
             for name in self.functions() {
-                let _ = writeln!(out, "    (import \"{name}\" (func ${name} {}))", signature(name));
-            }
-        }
-        out.push_str(LIBC);
-        let params = self.core_types().join(" ");
-        if at == 0 {
-            let mut stores = String::new();
-            for (at, ty) in self.core_types().iter().enumerate() {
-                let value = format!("(local.get {at})");
-                let bits = match ty.as_str() {
-                    "i32" => format!("(i64.extend_i32_u {value})"),
-                    "f32" => format!("(i64.extend_i32_u (i32.reinterpret_f32 {value}))"),
-                    "f64" => format!("(i64.reinterpret_f64 {value})"),
-                    _ => value,
-                };
-                let _ = writeln!(stores, "        (i64.store offset={} (i32.const 0) {bits})", 64 + 8 * at);
-            }
-            let count = self.core_types().len();
-            let _ = writeln!(
-                out,
-                "    (core module $m (import \"libc\" \"memory\" (memory 1))
-      (func (export \"echo\") (param i32) (result i32) (local.get 0))
-      (func (export \"flat\") (param {params}) (result i32)
-{stores}        (i32.store (i32.const 8) (i32.const 64)) (i32.store (i32.const 12) (i32.const {count}))
-        (i32.const 8)))
-    (core instance $m (instantiate $m (with \"libc\" (instance $libc))))"
-            );
-        } else {
-            for name in self.functions() {
+                let signature = self.signature_text(name);
+                let _ = writeln!(out, "    (import \"{name}\" (func ${name} {signature}))");
                 let _ = writeln!(out, "    (core func $core-{name} (canon lower (func ${name}) {options}))");
+                let _ = write!(given, " (export \"{name}\" (func $core-{name}))");
             }
-            let gets: String = (0..self.core_types().len()).map(|at| format!("(local.get {at})")).collect();
-            let has_flat = self.has_flat();
-            let import = if has_flat {
-                format!("(import \"i\" \"flat\" (func $flat (param {params} i32)))")
-            } else {
-                String::new()
-            };
-            let func = if has_flat {
-                format!(
-                    "(func (export \"flat\") (param {params}) (result i32) (call $flat {gets} (i32.const 16)) (i32.const 16))"
-                )
-            } else {
-                String::new()
-            };
-            let given = if has_flat { " (export \"flat\" (func $core-flat))" } else { "" };
-            let _ = writeln!(
-                out,
-                "    (core module $m (import \"i\" \"echo\" (func $echo (param i32 i32))) {import}
-      (func (export \"echo\") (param i32) (result i32) (call $echo (local.get 0) (i32.const 1024)) (i32.const 1024))
-      {func})
-    (core instance $m (instantiate $m (with \"i\" (instance (export \"echo\" (func $core-echo)){given}))))"
-            );
         }
+        let _ = writeln!(out, "    (core module $m (import \"libc\" \"memory\" (memory 1))");
+        if at == 0 {
+            self.functions().for_each(|name| self.giver(out, name));
+        } else {
+            self.functions().for_each(|name| self.imports(out, name));
+            self.functions().for_each(|name| self.passer(out, at, name));
+        }
+        out.push_str("    )\n");
+        let with = format!("(with \"libc\" (instance $libc)) (with \"i\" (instance{given}))");
+        let _ = writeln!(out, "    (core instance $m (instantiate $m {with}))");
         for name in self.functions() {
-            let _ = writeln!(
-                out,
-                "    (func (export \"{name}\") {} (canon lift (core func $m \"{name}\") {options}))",
-                signature(name)
-            );
+            let (signature, lift) =
+                (self.signature_text(name), format!("(canon lift (core func $m \"{name}\") {options})"));
+            let _ = writeln!(out, "    (func (export \"{name}\") {signature} {lift})");
         }
         out.push_str("  )\n");
+    }
+
+    fn signature_text(&self, function: &str) -> String {
+        let [param, result] = self.signature(function).map(|ty| self.ty(&ty));
+        format!("(param \"x\" {param}) (result {result})")
+    }
+
+    /// Something that allocates, and a memory to do so.
+    ///
+    /// In an honest case each call gives another place. How often a string is reallocated is not the same everywhere if
+    /// it comes from the host: so in a hostile case, where it might matter what is beside it, it stays where it is, in a
+    /// page of its own.
+    fn libc(&self, out: &mut String, component: usize) {
+        let (pages, start, stay) = match self.mischief {
+            None => (1024, "(local.get $align)", ""),
+            Some(_) => (
+                HOSTILE_PAGES,
+                "(i32.const 4096)",
+                "(if (local.get $old) (then
+                (if (i32.le_u (local.get $size) (i32.const 4096)) (then (local.set $at (local.get $old))))))",
+            ),
+        };
+        let wrong = match self.deed(component) {
+            Some(Deed::Realloc { call, by }) => {
+                let is_outermost = component + 1 == self.encodings.len();
+                let counts = if is_outermost { "(i32.eqz (local.get $old))" } else { "(i32.const 1)" };
+                format!(
+                    "(if {counts} (then
+                (if (i32.eq (global.get $calls) (i32.const {call}))
+                    (then (local.set $at (i32.add (local.get $at) (i32.const {by})))))
+                (global.set $calls (i32.add (global.get $calls) (i32.const 1)))))"
+                )
+            }
+            _ => String::new(),
+        };
+        let _ = writeln!(
+            out,
+            "    (core module $libc
+        (memory (export \"memory\") {pages})
+        (global $next (mut i32) (i32.const {HEAP}))
+        (global $calls (mut i32) (i32.const 0))
+        (func (export \"realloc\") (param $old i32) (param $old_size i32) (param $align i32) (param $size i32) (result i32)
+            (local $at i32)
+            (local.set $at (i32.and
+                (i32.add (global.get $next) (i32.sub {start} (i32.const 1)))
+                (i32.sub (i32.const 0) {start})))
+            {stay}
+            {wrong}
+            (if (i32.ne (local.get $at) (local.get $old))
+                (then (global.set $next (i32.add (local.get $at) (local.get $size)))))
+            (if (local.get $old) (then (memory.copy (local.get $at) (local.get $old)
+                (select (local.get $old_size) (local.get $size) (i32.lt_u (local.get $old_size) (local.get $size))))))
+            (local.get $at)))
+    (core instance $libc (instantiate $libc))"
+        );
+    }
+
+    /// A function of the component that hands values back.
+    fn giver(&self, out: &mut String, name: &str) {
+        let types = self.core_types();
+        let params = types.join(" ");
+        let (early, late) = (self.write(0, true), self.write(0, false));
+        let _ = match name {
+            "echo" => {
+                let by = self.point(0, true).or(self.point(0, false)).unwrap_or_default();
+                let result = format!("(i32.add (local.get 0) (i32.const {by}))");
+                writeln!(out, "      (func (export \"echo\") (param i32) (result i32) {early} {late} {result})")
+            }
+            "pass" => {
+                let values = self.values(0);
+                writeln!(
+                    out,
+                    "      (func (export \"pass\") (param {params}) (result {params}) {early} {late} {values})"
+                )
+            }
+            _ => {
+                let _ = writeln!(out, "      (func (export \"flat\") (param {params}) (result i32)");
+                for (at, ty) in types.iter().enumerate() {
+                    let value = format!("(local.get {at})");
+                    let bits = match ty.as_str() {
+                        "i32" => format!("(i64.extend_i32_u {value})"),
+                        "f32" => format!("(i64.extend_i32_u (i32.reinterpret_f32 {value}))"),
+                        "f64" => format!("(i64.reinterpret_f64 {value})"),
+                        _ => value,
+                    };
+                    let _ = writeln!(out, "        (i64.store offset={} (i32.const 0) {bits})", 64 + 8 * at);
+                }
+                let count = types.len();
+                writeln!(
+                    out,
+                    "        (i32.store (i32.const 8) (i32.const 64)) (i32.store (i32.const 12) (i32.const {count}))
+        (i32.const 8))"
+                )
+            }
+        };
+    }
+
+    /// The function of the next component that [`Self::passer`] calls.
+    fn imports(&self, out: &mut String, name: &str) {
+        let params = self.core_types().join(" ");
+        let signature = match name {
+            "echo" => "(param i32 i32)".into(),
+            "pass" => format!("(param {params}) (result {params})"),
+            _ => format!("(param {params} i32)"),
+        };
+        let _ = writeln!(out, "      (import \"i\" \"{name}\" (func ${name} {signature}))");
+    }
+
+    /// A function of a component that passes values on.
+    fn passer(&self, out: &mut String, at: usize, name: &str) {
+        let params = self.core_types().join(" ");
+        let (early, late) = (self.write(at, true), self.write(at, false));
+        let _ = match name {
+            "echo" => {
+                let [given, result] = [true, false].map(|early| self.point(at, early).unwrap_or_default());
+                let result = RESULT.wrapping_add(result);
+                writeln!(
+                    out,
+                    "      (func (export \"echo\") (param i32) (result i32) {early}
+        (call $echo (i32.add (local.get 0) (i32.const {given})) (i32.const {RESULT})) {late} (i32.const {result}))"
+                )
+            }
+            "pass" => {
+                let values = self.values(at);
+                writeln!(
+                    out,
+                    "      (func (export \"pass\") (param {params}) (result {params}) {early} (call $pass {values}) {late})"
+                )
+            }
+            _ => {
+                let values = self.values(at);
+                writeln!(
+                    out,
+                    "      (func (export \"flat\") (param {params}) (result i32) {early} (call $flat {values} (i32.const 16)) (i32.const 16))"
+                )
+            }
+        };
+    }
+
+    /// What this component does wrong.
+    fn deed(&self, component: usize) -> Option<&Deed> {
+        self.mischief.as_ref().filter(|mischief| mischief.component == component).map(|mischief| &mischief.deed)
+    }
+
+    fn write(&self, component: usize, when: bool) -> String {
+        match self.deed(component) {
+            Some(Deed::Write { early, bytes, address, number }) if *early == when => {
+                let store = ["i32.store8", "i32.store16", "i32.store"][bytes.trailing_zeros() as usize];
+                format!("({store} (i32.const {address}) (i32.const {number}))")
+            }
+            _ => String::new(),
+        }
+    }
+
+    fn point(&self, component: usize, when: bool) -> Option<u32> {
+        match self.deed(component) {
+            Some(Deed::Point { early, by }) if *early == when => Some(*by),
+            _ => None,
+        }
+    }
+
+    /// The core values that a component passes on.
+    fn values(&self, component: usize) -> String {
+        let value = |(at, ty): (usize, &String)| match self.deed(component) {
+            Some(Deed::Replace { place, bits }) if *place == at => {
+                let low = *bits as u32;
+                match ty.as_str() {
+                    "i32" => format!(" (i32.const {low})"),
+                    "f32" => format!(" (f32.reinterpret_i32 (i32.const {low}))"),
+                    "f64" => format!(" (f64.reinterpret_i64 (i64.const {bits}))"),
+                    _ => format!(" (i64.const {bits})"),
+                }
+            }
+            _ => format!(" (local.get {at})"),
+        };
+        self.core_types().iter().enumerate().map(value).collect()
     }
 
     /// The core values of the type as parameters; one pointer if they are too many.
@@ -160,7 +273,8 @@ impl Case {
             Ty::Primitive("f32") => vec!["f32"],
             Ty::Primitive("f64") => vec!["f64"],
             Ty::Primitive(_) => vec!["i32"],
-            Ty::String | Ty::List(_) => vec!["i32", "i32"],
+            Ty::String | Ty::List(_) | Ty::Map(..) => vec!["i32", "i32"],
+            Ty::FixedList(element, len) => self.flatten(element).repeat(*len),
             Ty::Tuple(types) => types.iter().flat_map(|ty| self.flatten(ty)).collect(),
             Ty::Option(payload) => cases(vec![payload]),
             Ty::Result(ok, err) => cases(ok.iter().chain(err).map(|ty| &**ty).collect()),
@@ -198,6 +312,8 @@ impl Case {
             Ty::Primitive(name) => (*name).into(),
             Ty::String => "string".into(),
             Ty::List(element) => format!("(list {})", self.ty(element)),
+            Ty::FixedList(element, len) => format!("(list {} {len})", self.ty(element)),
+            Ty::Map(key, value) => format!("(map {} {})", self.ty(key), self.ty(value)),
             Ty::Tuple(types) => {
                 format!("(tuple{})", types.iter().map(|ty| format!(" {}", self.ty(ty))).collect::<String>())
             }
