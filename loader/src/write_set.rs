@@ -2,9 +2,10 @@
 //!
 //! What comes in: what resetting the slots of an artifact found. What goes out: a [`WriteSet`], once no reset has found
 //! anything new for a while. From then on slots have just these pages writable and restore all of them, which takes no
-//! system call; what is written elsewhere is noticed by `late.rs` and comes in here. A page joins the set again when it
-//! was written late by two instances, and leaves it when many samples in a row found it as it was, so that one heavy
-//! request does not tax all later ones.
+//! system call; what is written elsewhere is noticed by `late.rs` and comes in here. A page joins the set when it was
+//! written late by two instances, so that one unusual request does not tax all later ones. For the same reason pages
+//! leave that many samples in a row found as they were. Some of those are written nevertheless (a count goes up and down
+//! again): so a few leave at a time, and one that comes back stays much longer.
 //!
 //! The set belongs to the artifact, and each slot follows it at its own pace: [`Learner::version`] says when it changed.
 
@@ -22,11 +23,17 @@ const PATIENCE: u32 = 12;
 /// Times that a page is written late before it joins the set.
 const LATE: u32 = 2;
 
-/// Samples in a row that find a page unwritten before it leaves the set.
-const UNWRITTEN: u32 = 48;
+/// Samples in a row that find a page as it was before it leaves the set for the first time.
+const UNCHANGED: u32 = 48;
+
+/// By how much longer a page stays each time that it comes back.
+const LONGER: u32 = 16;
+
+/// Pages that leave the set at once.
+const LEAVING: usize = 8;
 
 /// Runs of pages in a set at most: each is a mapping of its own, and so is what lies before it.
-const MAX_RUNS: usize = 24;
+const MAX_RUNS: usize = 64;
 
 /// Pages in a set at most. Guests that write more are not learnt.
 const MAX_PAGES: usize = 1024;
@@ -73,9 +80,10 @@ pub(crate) struct Learner {
 
 #[derive(Debug, Default)]
 struct State {
-    /// The pages of the set, or of the one to be: offsets in the slot, with the number of samples in a row that found
-    /// them unwritten.
-    pages: BTreeMap<usize, u32>,
+    /// The pages of the set, or of the one to be, by their offsets in the slot.
+    pages: BTreeMap<usize, Page>,
+    /// Pages that left the set, with the samples that they stay next time.
+    left: BTreeMap<usize, u32>,
     /// Pages that are not in the set and were written late, with the number of times.
     late: BTreeMap<usize, u32>,
     /// Resets that found nothing new, one after the other.
@@ -84,6 +92,18 @@ struct State {
     overflows: u32,
     set: Option<Arc<WriteSet>>,
     versions: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Page {
+    /// Samples in a row that found it as it was.
+    unchanged: u32,
+    /// After how many of those it leaves.
+    stays: u32,
+}
+
+impl Page {
+    const NEW: Page = Page { unchanged: 0, stays: UNCHANGED };
 }
 
 impl Learner {
@@ -105,7 +125,7 @@ impl Learner {
         if state.pages.len() > MAX_PAGES {
             // Learning it again takes longer each time.
             state.overflows = (state.overflows + 1).min(16);
-            (state.pages, state.unchanged) = (BTreeMap::new(), 0);
+            (state.pages, state.left, state.unchanged) = (BTreeMap::new(), BTreeMap::new(), 0);
             state.publish(None, &self.version);
         } else if state.set.is_some() {
             if grown {
@@ -124,13 +144,15 @@ impl Learner {
     /// A sample: an instance changed these pages, and no others of the set.
     pub(crate) fn sample(&self, changed: &[Range<usize>], accessible: &[Range<usize>]) {
         let state = &mut *self.state();
-        state.pages.values_mut().for_each(|unwritten| *unwritten += 1);
-        for page in pages(changed) {
-            state.pages.entry(page).and_modify(|unwritten| *unwritten = 0);
+        state.pages.values_mut().for_each(|page| page.unchanged += 1);
+        for at in pages(changed) {
+            state.pages.entry(at).and_modify(|page| page.unchanged = 0);
         }
-        let before = state.pages.len();
-        state.pages.retain(|_, unwritten| *unwritten < UNWRITTEN);
-        if state.pages.len() < before {
+        let leaving = state.pages.iter().filter(|(_, page)| page.unchanged >= page.stays).take(LEAVING);
+        let leaving: Vec<_> = leaving.map(|(at, page)| (*at, page.stays.saturating_mul(LONGER))).collect();
+        if !leaving.is_empty() {
+            state.pages.retain(|at, _| !leaving.iter().any(|(leaving, _)| leaving == at));
+            state.left.extend(leaving);
             state.freeze(accessible, &self.version);
         }
     }
@@ -145,7 +167,7 @@ impl State {
     fn add(&mut self, written: &[Range<usize>]) -> bool {
         let before = self.pages.len();
         for page in pages(written) {
-            self.pages.entry(page).or_default();
+            self.pages.entry(page).or_insert(Page::NEW);
         }
         self.pages.len() > before
     }
@@ -157,11 +179,16 @@ impl State {
             if self.pages.contains_key(&page) {
                 continue;
             }
+            if let Some(stays) = self.left.remove(&page) {
+                self.pages.insert(page, Page { unchanged: 0, stays });
+                joined = true;
+                continue;
+            }
             let times = self.late.entry(page).or_default();
             *times += 1;
             if *times >= LATE {
                 self.late.remove(&page);
-                self.pages.insert(page, 0);
+                self.pages.insert(page, Page::NEW);
                 joined = true;
             }
         }
@@ -269,15 +296,32 @@ mod tests {
         learner.observe(&[at(60..61)], &all);
         assert!(learner.version() > first);
         assert_eq!(learnt(&learner), [1..2, 30..31, 60..61]);
-        (0..UNWRITTEN).for_each(|_| learner.sample(&[at(1..2), at(60..61)], &all));
+        let sample = |times| (0..times).for_each(|_| learner.sample(&[at(1..2), at(60..61)], &all));
+        sample(UNCHANGED);
         assert_eq!(learnt(&learner), [1..2, 60..61]);
+        // One that comes back stays longer.
+        learner.observe(&[at(30..31)], &all);
+        sample(UNCHANGED * LONGER - 1);
+        assert_eq!(learnt(&learner), [1..2, 30..31, 60..61]);
+        sample(1);
+        assert_eq!(learnt(&learner), [1..2, 60..61]);
+    }
+
+    #[test]
+    fn a_few_pages_leave_at_a_time() {
+        let all = [at(0..100)];
+        let learner = frozen(&[0..20], &all);
+        (0..UNCHANGED).for_each(|_| learner.sample(&[], &all));
+        assert_eq!(learnt(&learner), [LEAVING..20]);
+        learner.sample(&[], &all);
+        assert_eq!(learnt(&learner), [2 * LEAVING..20]);
     }
 
     #[test]
     fn close_runs_are_one_but_not_across_ranges() {
         let all = [at(0..50), at(50..2000)];
         assert_eq!(learnt(&frozen(&[1..2, 3..4, 48..50, 50..51, 60..61], &all)), [1..4, 48..50, 50..51, 60..61]);
-        let many: Vec<_> = (0..100).map(|index| 100 + index * 10..101 + index * 10).collect();
+        let many: Vec<_> = (0..150).map(|index| 100 + index * 10..101 + index * 10).collect();
         let runs = learnt(&frozen(&many, &all));
         assert!(runs.len() <= MAX_RUNS, "{runs:?}");
         assert!(many.iter().all(|page| runs.iter().any(|run| run.start <= page.start && page.end <= run.end)));
