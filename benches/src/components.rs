@@ -7,10 +7,6 @@ use crate::guests::{self, ComponentPair};
 use crate::report::{Report, nanoseconds};
 use crate::{Result, peer};
 
-/// Guests whose imports are stubs that trap: what is measured is making and dropping an instance.
-const GUESTS: &[(&str, &str)] =
-    &[("C", "c-http.p2"), ("Rust", "rs-http.p2"), ("JavaScript", "js-http.p2"), ("Python", "py-http.p2")];
-
 /// Calls of one measurement.
 const CALLS: u32 = 100_000;
 
@@ -101,7 +97,7 @@ const HOST_GUEST: &str = r#"(component
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     let engine = peer::engine()?;
-    for (language, name) in GUESTS {
+    for (language, name) in guests::HTTP {
         if let Some(path) = guests::find(&format!("{name}.wasm")) {
             cycle(report, &engine, language, &std::fs::read(path)?)?;
         }
@@ -110,6 +106,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     host(report, &engine)
 }
 
+/// The guest's imports are stubs that trap: what is measured is making and dropping an instance.
 fn cycle(report: &mut Report, engine: &wasmtime::Engine, language: &str, wasm: &[u8]) -> Result<()> {
     let pair = ComponentPair::compile(engine, wasm)?;
     let mut linker = Linker::<()>::new();
@@ -122,7 +119,7 @@ fn cycle(report: &mut Report, engine: &wasmtime::Engine, language: &str, wasm: &
     report.compare(
         &format!("instantiate + drop, {language}"),
         "ns",
-        || nanoseconds(1000, || Ok(drop(bound.instantiate(())?))),
+        || nanoseconds(1000, || Ok(bound.instantiate(())?)),
         || {
             nanoseconds(1000, || {
                 let mut store = Store::new(engine, ());
@@ -150,8 +147,8 @@ fn calls(report: &mut Report, engine: &wasmtime::Engine) -> Result<()> {
         report.compare(
             label,
             "ns",
-            || Ok(per_call(nanoseconds(1, || Ok(drop(our_func.call(&mut ours, (times,))?)))?)),
-            || Ok(per_call(nanoseconds(1, || Ok(drop(peer_func.call(&mut store, (times,))?)))?)),
+            || Ok(per_call(nanoseconds(1, || Ok(our_func.call(&mut ours, (times,))?))?)),
+            || Ok(per_call(nanoseconds(1, || Ok(peer_func.call(&mut store, (times,))?))?)),
         )?;
     }
     Ok(())
@@ -172,7 +169,7 @@ fn host(report: &mut Report, engine: &wasmtime::Engine) -> Result<()> {
     report.compare(
         "host call with a string",
         "ns",
-        || Ok(per_call(nanoseconds(1, || Ok(drop(our_run.call(&mut ours, (CALLS,))?)))?)),
-        || Ok(per_call(nanoseconds(1, || Ok(drop(peer_run.call(&mut store, (CALLS,))?)))?)),
+        || Ok(per_call(nanoseconds(1, || Ok(our_run.call(&mut ours, (CALLS,))?))?)),
+        || Ok(per_call(nanoseconds(1, || Ok(peer_run.call(&mut store, (CALLS,))?))?)),
     )
 }

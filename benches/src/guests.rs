@@ -88,6 +88,10 @@ pub(crate) const KERNELS: &[(&str, i32)] = &[
     ("vm", 300_000),
 ];
 
+/// Components that answer requests: language and name.
+pub(crate) const HTTP: &[(&str, &str)] =
+    &[("C", "c-http.p2"), ("Rust", "rs-http.p2"), ("JavaScript", "js-http.p2"), ("Python", "py-http.p2")];
+
 /// A guest's file in the repository, or beside it.
 pub(crate) fn find(name: &str) -> Option<PathBuf> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;

@@ -3,6 +3,8 @@
 //! Every figure is measured in alternation, precast and wasmtime in each round, and reported as the median of the rounds
 //! and the ratio of medians, because the machines this runs on drift. wasmtime runs at its best settings for the job
 //! (see [`peer`], which prints them). `cargo run --release -p precast-benches [-- GROUP…] [--rounds N] [--json FILE]`.
+//!
+//! `cargo run --release -p precast-benches -- load [MINUTES]` measures nothing: see [`load`].
 #![allow(missing_docs, reason = "a program, not a library")]
 
 mod calls;
@@ -13,10 +15,15 @@ mod components;
 mod cycle;
 mod guests;
 mod host;
+mod http;
 mod kernels;
+mod load;
 mod open;
 mod peer;
+mod plain;
 mod report;
+mod serve;
+mod server;
 
 use std::path::PathBuf;
 
@@ -26,8 +33,11 @@ use report::Report;
 pub type Error = Box<dyn std::error::Error + Send + Sync>;
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The groups of figures, in the order they run.
-const GROUPS: &[(&str, fn(&mut Report) -> Result<()>)] = &[
+/// A group of figures: its name, and what measures it.
+type Group = (&'static str, fn(&mut Report) -> Result<()>);
+
+/// In the order they run.
+const GROUPS: &[Group] = &[
     ("open", open::run),
     ("cycle", cycle::run),
     ("calls", calls::run),
@@ -35,12 +45,16 @@ const GROUPS: &[(&str, fn(&mut Report) -> Result<()>)] = &[
     ("cold", cold::run),
     ("compile", compile::run),
     ("kernels", kernels::run),
+    ("serve", serve::run),
 ];
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1).peekable();
     if arguments.next_if(|argument| argument == "--child").is_some() {
         return child::main(&arguments.collect::<Vec<_>>());
+    }
+    if arguments.next_if(|argument| argument == "load").is_some() {
+        return load::main(&arguments.collect::<Vec<_>>());
     }
     let (mut rounds, mut json, mut groups) = (15, None, Vec::new());
     while let Some(argument) = arguments.next() {
@@ -58,7 +72,7 @@ fn main() -> Result<()> {
     let mut report = Report::new(rounds);
     for (name, run) in GROUPS {
         if groups.is_empty() || groups.iter().any(|wanted| wanted == name) {
-            report.group(name);
+            report.group(name, "wasmtime");
             run(&mut report)?;
         }
     }

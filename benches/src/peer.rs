@@ -1,8 +1,13 @@
 //! wasmtime at its best settings for this job.
 
+use std::ffi::OsString;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
 use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use crate::Result;
+use crate::server::Server;
 
 /// What [`engine`] sets, for the reader of the figures.
 pub(crate) fn describe_settings() -> String {
@@ -35,4 +40,48 @@ pub(crate) fn engine() -> Result<Engine> {
         .memory_init_cow(true)
         .wasm_backtrace_max_frames(None);
     Ok(Engine::new(&config)?)
+}
+
+/// The command `wasmtime`: what `WASMTIME` names, or the one on the path.
+pub(crate) struct Tool(OsString);
+
+impl Tool {
+    /// The settings of [`engine`], and stacks that stay resident too.
+    const SETTINGS: [&str; 2] = [
+        "-Opooling-allocator=y,pooling-pagemap-scan=auto,pooling-memory-keep-resident=4194304,\
+         pooling-table-keep-resident=1048576,pooling-async-stack-keep-resident=65536,pooling-table-elements=1048576,\
+         pooling-max-memory-size=4294967296,pooling-max-core-instance-size=16777216,\
+         pooling-max-component-instance-size=16777216",
+        "-Scli",
+    ];
+
+    /// Says which it is, or that there is none.
+    pub(crate) fn find() -> Option<Tool> {
+        let program = std::env::var_os("WASMTIME").unwrap_or_else(|| "wasmtime".into());
+        match Command::new(&program).arg("--version").output() {
+            Ok(output) if output.status.success() => {
+                println!("{}: {}", String::from_utf8_lossy(&output.stdout).trim(), Self::SETTINGS.join(" "));
+                Some(Tool(program))
+            }
+            _ => {
+                println!("(left out: `{}` cannot be run; WASMTIME may name the command)", program.display());
+                None
+            }
+        }
+    }
+
+    /// Compiles for this machine's CPU.
+    pub(crate) fn compile(&self, wasm: &Path, output: &Path) -> Result<()> {
+        let status =
+            Command::new(&self.0).arg("compile").args(Self::SETTINGS).arg(wasm).arg("-o").arg(output).status()?;
+        if status.success() { Ok(()) } else { Err(format!("wasmtime compile {}: {status}", wasm.display()).into()) }
+    }
+
+    /// Serves what [`Tool::compile`] wrote. An instance answers so many requests.
+    pub(crate) fn serve(&self, compiled: &Path, requests: u64) -> Result<Server> {
+        let mut command = Command::new(&self.0);
+        command.arg("serve").args(Self::SETTINGS).args(["--allow-precompiled", "--addr=127.0.0.1:0"]);
+        command.arg(format!("--max-instance-reuse-count={requests}")).arg(compiled).stdout(Stdio::null());
+        Server::start(&mut command, 1)
+    }
 }

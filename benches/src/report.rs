@@ -10,11 +10,13 @@ pub(crate) struct Report {
     /// How often each pair is measured.
     pub rounds: usize,
     group: String,
+    peer: &'static str,
     rows: Vec<Row>,
 }
 
 struct Row {
     group: String,
+    peer: &'static str,
     name: String,
     unit: &'static str,
     ours: f64,
@@ -23,12 +25,12 @@ struct Row {
 
 impl Report {
     pub(crate) fn new(rounds: usize) -> Self {
-        Report { rounds, group: String::new(), rows: Vec::new() }
+        Report { rounds, group: String::new(), peer: "", rows: Vec::new() }
     }
 
-    pub(crate) fn group(&mut self, name: &str) {
-        self.group = name.into();
-        println!("\n{name:<34} {:>12} {:>12} {:>8}", "precast", "wasmtime", "ratio");
+    /// Begins a table whose second column is `peer`. Its head is printed with its first row.
+    pub(crate) fn group(&mut self, name: &str, peer: &'static str) {
+        (self.group, self.peer) = (name.into(), peer);
     }
 
     /// Measures both in alternation and reports the medians. A measurement returns its figure in `unit`.
@@ -50,8 +52,11 @@ impl Report {
 
     /// Reports a pair of medians.
     pub(crate) fn add(&mut self, name: &str, unit: &'static str, ours: f64, peers: f64) {
+        if self.rows.last().is_none_or(|row| row.group != self.group) {
+            println!("\n{:<34} {:>12} {:>12} {:>8}", self.group, "precast", self.peer, "ratio");
+        }
         println!("{name:<34} {ours:>9.2} {unit:<2} {peers:>9.2} {unit:<2} {:>8.3}", ours / peers);
-        self.rows.push(Row { group: self.group.clone(), name: name.into(), unit, ours, peers });
+        self.rows.push(Row { group: self.group.clone(), peer: self.peer, name: name.into(), unit, ours, peers });
     }
 
     /// Prints the geometric mean of the ratios of the current group's rows that have `unit`.
@@ -71,7 +76,7 @@ impl Report {
             .map(|row| {
                 serde_json::json!({
                     "group": row.group, "name": row.name, "unit": row.unit,
-                    "precast": row.ours, "wasmtime": row.peers, "ratio": row.ours / row.peers,
+                    "precast": row.ours, (row.peer): row.peers, "ratio": row.ours / row.peers,
                 })
             })
             .collect();
@@ -87,10 +92,10 @@ pub(crate) fn median(figures: &mut [f64]) -> f64 {
 }
 
 /// Nanoseconds of one of `times` calls.
-pub(crate) fn nanoseconds(times: u32, mut call: impl FnMut() -> Result<()>) -> Result<f64> {
+pub(crate) fn nanoseconds<T>(times: u32, mut call: impl FnMut() -> Result<T>) -> Result<f64> {
     let start = Instant::now();
     for _ in 0..times {
-        call()?;
+        drop(call()?);
     }
     Ok(start.elapsed().as_nanos() as f64 / f64::from(times))
 }

@@ -1,0 +1,66 @@
+//! Servers, each a process of its own: `precast serve` and its peers.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use crate::{Result, child};
+
+/// A process that serves; killed when dropped.
+pub(crate) struct Server {
+    process: Child,
+    /// The addresses that it has told, in that order.
+    pub addrs: Vec<SocketAddr>,
+}
+
+impl Server {
+    /// Starts it and waits until it has told so many addresses (as `http://IP:PORT`) on standard error.
+    pub(crate) fn start(command: &mut Command, addrs: usize) -> Result<Server> {
+        let mut process = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn()?;
+        let mut stderr = BufReader::new(process.stderr.take().ok_or("standard error is not piped")?);
+        let mut server = Server { process, addrs: Vec::new() };
+        let mut told = String::new();
+        while server.addrs.len() < addrs {
+            let from = told.len();
+            if stderr.read_line(&mut told)? == 0 {
+                return Err(format!("{command:?} does not serve: {told}").into());
+            }
+            if let Some((_, addr)) = told[from..].split_once("http://") {
+                server.addrs.push(addr.trim_end().trim_end_matches('/').parse()?);
+            }
+        }
+        // A pipe that nobody reads fills up, and then the server waits.
+        std::thread::spawn(move || std::io::copy(&mut stderr, &mut std::io::sink()));
+        Ok(server)
+    }
+
+    /// CPU time so far.
+    pub(crate) fn cpu_time(&self) -> Result<Duration> {
+        child::cpu_time_of(&self.process)
+    }
+
+    /// The process's folder in `/proc`.
+    pub(crate) fn proc(&self) -> PathBuf {
+        format!("/proc/{}", self.process.id()).into()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// The command `precast`, built if it is not up to date: what lies about may be older than the sources.
+pub(crate) fn precast() -> Result<PathBuf> {
+    let target = std::env::current_exe()?.ancestors().nth(2).ok_or("no target folder")?.to_owned();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
+    // Without `--package`, so that features are those of a build of the whole workspace, which there mostly is.
+    let mut build = Command::new(env!("CARGO"));
+    build.args(["build", "--quiet", "--release", "--bin", "precast", "--target-dir"]).arg(&target).current_dir(root);
+    let status = build.status()?;
+    if status.success() { Ok(target.join("release/precast")) } else { Err(format!("{build:?}: {status}").into()) }
+}
