@@ -30,6 +30,9 @@ use crate::write_set::WriteSet;
 /// Bytes of written pages that a slot keeps when it is reset.
 const RESIDENT_LIMIT: usize = 4 << 20;
 
+/// Bytes of the first block, of those nearest to the base, that a new slot has resident.
+const POPULATED: usize = 16 << 10;
+
 /// Resets of a slot of which one looks which pages of the write set were really written.
 const SAMPLE: u32 = 64;
 
@@ -138,8 +141,11 @@ impl Slot {
 
     fn map_parts(&self, artifact: &ArtifactInner) -> Result<(), SlotError> {
         let plan = &*self.blueprint;
+        let set_up = || SlotError::os("set up an instance's memory");
         // SAFETY: every range of the blueprint is inside the reservation, which is new and ours.
         unsafe {
+            memory::without_huge_pages(self.start, plan.slot_size);
+            memory::keep_from_children(self.start, plan.slot_size).map_err(set_up())?;
             for (number, range) in plan.accessible.iter().enumerate() {
                 // Host words, guard, stack and what follows are one mapping.
                 let from = if number == 0 { 0 } else { range.start };
@@ -149,11 +155,18 @@ impl Slot {
             for run in &plan.runs {
                 memory::map_file(self.at(run.slot.start), run.slot.len(), artifact.file(), run.file.start)
                     .map_err(SlotError::os("map the initial state of an instance"))?;
+                memory::keep_from_children(self.at(run.slot.start), run.slot.len()).map_err(set_up())?;
             }
-            memory::advise_slot(self.start, plan.slot_size).map_err(SlotError::os("set up an instance's memory"))?;
             memory::guard(self.at(plan.host.end), plan.stack.start - plan.host.end)
-                .map_err(SlotError::os("guard an instance's stack"))
+                .map_err(SlotError::os("guard an instance's stack"))?;
+            // What every instance writes: one by one these pages would be faults.
+            memory::populate(self.at(0), plan.host.end);
+            let top = plan.stack.end - memory::page_size();
+            let block = (plan.base - plan.stack.end).min(POPULATED);
+            memory::populate(self.at(top), memory::page_size());
+            memory::populate(self.at(plan.base - block), block);
         }
+        Ok(())
     }
 
     /// The slot's first byte, where the host words are.

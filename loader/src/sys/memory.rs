@@ -125,16 +125,23 @@ pub(crate) unsafe fn guard(start: *mut u8, len: usize) -> io::Result<()> {
     unsafe { close(start, len) }
 }
 
-/// Keeps a range out of forked children, whose pools would otherwise share it copy-on-write, and without huge pages,
-/// each of which would count as 512 dirty ones.
+/// Keeps a range out of forked children, whose pools would otherwise share it copy-on-write.
 ///
 /// # Safety
 /// See the module's head.
-pub(crate) unsafe fn advise_slot(start: *mut u8, len: usize) -> io::Result<()> {
-    // SAFETY: the caller owns the range. Kernels without huge pages refuse this advice and do not need it.
-    unsafe { libc::madvise(start.cast(), len, libc::MADV_NOHUGEPAGE) };
+pub(crate) unsafe fn keep_from_children(start: *mut u8, len: usize) -> io::Result<()> {
     // SAFETY: the caller owns the range.
     check(unsafe { libc::madvise(start.cast(), len, libc::MADV_DONTFORK) })
+}
+
+/// Keeps huge pages out of a range: each would count as 512 dirty ones. Kernels without them refuse this advice and do
+/// not need it.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn without_huge_pages(start: *mut u8, len: usize) {
+    // SAFETY: the caller owns the range.
+    unsafe { libc::madvise(start.cast(), len, libc::MADV_NOHUGEPAGE) };
 }
 
 pub(super) fn check(status: libc::c_int) -> io::Result<()> {

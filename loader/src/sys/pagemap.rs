@@ -139,7 +139,7 @@ mod tests {
         // SAFETY: the range is reserved here, accessed only here, and unmapped at the end.
         unsafe {
             memory::open(start, len).unwrap();
-            memory::advise_slot(start, len).unwrap();
+            memory::without_huge_pages(start, len);
             // More runs than one call reports.
             (0..150).for_each(|i| start.add(2 * i * page).write(1));
             (0..150).for_each(|i| assert_eq!(start.add((2 * i + 1) * page).read_volatile(), 0));
