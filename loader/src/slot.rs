@@ -152,13 +152,17 @@ impl Slot {
                 memory::open(self.at(from), range.end - from)
                     .map_err(SlotError::os("make an instance's memory accessible"))?;
             }
-            for run in &plan.runs {
+            for run in plan.runs.iter().filter(|_| !plan.is_dense) {
                 memory::map_file(self.at(run.slot.start), run.slot.len(), artifact.file(), run.file.start)
                     .map_err(SlotError::os("map the initial state of an instance"))?;
                 memory::keep_from_children(self.at(run.slot.start), run.slot.len()).map_err(set_up())?;
             }
             memory::guard(self.at(plan.host.end), plan.stack.start - plan.host.end)
                 .map_err(SlotError::os("guard an instance's stack"))?;
+            if plan.is_dense {
+                plan.runs.iter().for_each(|run| self.restore(run.slot.clone(), How::Store));
+                return Ok(());
+            }
             // What every instance writes: one by one these pages would be faults.
             memory::populate(self.at(0), plan.host.end);
             let top = plan.stack.end - memory::page_size();
