@@ -33,7 +33,7 @@ pub(crate) struct CodegenArgs {
 }
 
 /// How memories are laid out.
-#[derive(Clone, Copy, Debug, Args)]
+#[derive(Clone, Copy, Debug, Default, Args)]
 pub(crate) struct MemoryArgs {
     /// How accesses beyond a memory's size are found
     #[arg(long, value_enum, default_value_t = MemoryModel::Guarded)]
@@ -62,9 +62,10 @@ impl MemoryArgs {
 }
 
 /// How memories are laid out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum MemoryModel {
     /// By the processor, at no cost: 6 GiB of addresses for each
+    #[default]
     Guarded,
     /// By compiled checks: few addresses, for many instances at once
     Checked,
