@@ -120,35 +120,35 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     let (best, spin) = (peer::engine()?, peer::spin()?);
     let pair = Pair::compile(&best, GUEST.as_bytes())?;
     let ours = || Ok::<_, crate::Error>(Ours(Linker::new().bind(&pair.open_ours()?)?));
-    let steady = ours()?;
-    let peer = Peer::new(&best, &pair)?;
+    // Each with an artifact of its own, since what guests write is learnt for all instances of one.
+    let side_by_side = |report: &mut Report, engine: &Engine, pair: &Pair, threads: u32, pages: i32| {
+        let (ours, peer) = (ours()?, Peer::new(engine, pair)?);
+        let name = if threads == 1 { format!("{pages} pages") } else { format!("{pages} pages, {threads} threads") };
+        report.compare(&name, "ns", || ours.cycles(threads, pages), || peer.cycles(threads, pages))
+    };
     for pages in [0, 1, 4, 16, 64] {
-        report.compare(&format!("{pages} pages"), "ns", || steady.cycles(1, pages), || peer.cycles(1, pages))?;
+        side_by_side(report, &best, &pair, 1, pages)?;
     }
     for pages in [4, 16] {
-        let name = format!("{pages} pages, two threads");
-        report.compare(&name, "ns", || steady.cycles(2, pages), || peer.cycles(2, pages))?;
+        side_by_side(report, &best, &pair, 2, pages)?;
     }
-    // A bound and an engine of their own each time, so that no slot was used before.
-    report.compare(
-        "4 pages, new slot",
-        "ns",
-        || ours()?.first(4),
-        || Peer::new(&peer::engine()?, &Pair::compile(&peer::engine()?, GUEST.as_bytes())?)?.first(4),
-    )?;
-    report.compare("idle instance", "KiB", || ours()?.resident(), || peer.resident())?;
+    // With an engine of its own each time, so that no slot was used before.
+    let new_peer = || {
+        let engine = peer::engine()?;
+        Peer::new(&engine, &Pair::compile(&engine, GUEST.as_bytes())?)
+    };
+    report.compare("4 pages, new slot", "ns", || ours()?.first(4), || new_peer()?.first(4))?;
+    report.compare("idle instance", "KiB", || ours()?.resident(), || new_peer()?.resident())?;
     if let Some(path) = guests::find("go-bench.p1.wasm") {
         go(report, &best, &std::fs::read(path)?)?;
     }
 
     report.group("cycle, beside Spin's settings", "wasmtime");
-    let pair = Pair::compile(&spin, GUEST.as_bytes())?;
-    let peer = Peer::new(&spin, &pair)?;
+    let spins = Pair::compile(&spin, GUEST.as_bytes())?;
     for pages in [0, 1, 4, 16, 64] {
-        report.compare(&format!("{pages} pages"), "ns", || steady.cycles(1, pages), || peer.cycles(1, pages))?;
+        side_by_side(report, &spin, &spins, 1, pages)?;
     }
-    let name = "4 pages, two threads";
-    report.compare(name, "ns", || steady.cycles(2, 4), || peer.cycles(2, 4))
+    side_by_side(report, &spin, &spins, 2, 4)
 }
 
 /// Instances of a Go program, which are not run.

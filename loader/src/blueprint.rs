@@ -35,15 +35,18 @@ pub(crate) struct Blueprint {
     pub(crate) accessible: Vec<Range<usize>>,
     /// The image: sorted, apart, and inside `accessible`, beyond the stack.
     pub(crate) runs: Vec<Run>,
-    /// Whether new slots have a copy of the image and do not map it, so that slots beside each other are one mapping.
-    pub(crate) is_dense: bool,
+    /// Whether new slots have a copy of the image and do not map it.
+    pub(crate) copies_image: bool,
     /// What the runs are copied from.
     mapping: Arc<Mapping>,
     /// Which pages guests write.
     pub(crate) learner: Learner,
 }
 
-/// Bytes of an image that is rather copied than mapped, where nothing else needs a mapping.
+/// Bytes of an image that is rather copied than mapped: mapping a run costs as much as writing to three pages.
+const SMALL_IMAGE: usize = 16 << 10;
+
+/// The same where nothing else needs a mapping, so that slots beside each other are one.
 const DENSE_IMAGE: usize = 64 << 10;
 
 /// A memory that lives in the slot.
@@ -77,8 +80,9 @@ impl Blueprint {
         let accessible = accessible(&memories, plan::groups(meta), layout)?;
         let image = meta.header.image_offset..meta.header.image_offset + meta.header.image_len;
         let runs = runs(meta.runs.iter(), layout, &image, &accessible)?;
-        let is_checked = |memory: MemoryRow| memory.import != NONE || memory.model == MemoryModel::Checked as u32;
-        let is_small = runs.iter().map(|run| run.slot.len()).sum::<usize>() <= DENSE_IMAGE;
+        let is_guarded = |memory: MemoryRow| memory.import == NONE && memory.model == MemoryModel::Guarded as u32;
+        let limit = if meta.memories.iter().any(is_guarded) { SMALL_IMAGE } else { DENSE_IMAGE };
+        let copies_image = runs.iter().map(|run| run.slot.len()).sum::<usize>() <= limit;
         Ok(Blueprint {
             slot_size: layout.slot_size as usize,
             base: layout.base_offset as usize,
@@ -87,7 +91,7 @@ impl Blueprint {
             memories,
             accessible,
             runs,
-            is_dense: is_small && meta.memories.iter().all(is_checked),
+            copies_image,
             mapping: artifact.mapping().clone(),
             learner: Learner::default(),
         })

@@ -19,7 +19,7 @@ use crate::sys::memory;
 mod reset;
 use reset::Frozen;
 
-/// Bytes of the first block, of those nearest to the base, that a new slot has resident.
+/// Bytes of the first block that a new slot has resident. Where it is larger, its tables come first.
 const POPULATED: usize = 16 << 10;
 
 /// Why an artifact cannot have another slot, or a slot not more memory.
@@ -118,23 +118,21 @@ impl Slot {
                 memory::open(self.at(from), range.end - from)
                     .map_err(SlotError::os("make an instance's memory accessible"))?;
             }
-            for run in plan.runs.iter().filter(|_| !plan.is_dense) {
+            for run in plan.runs.iter().filter(|_| !plan.copies_image) {
                 memory::map_file(self.at(run.slot.start), run.slot.len(), artifact.file(), run.file.start)
                     .map_err(SlotError::os("map the initial state of an instance"))?;
                 memory::keep_from_children(self.at(run.slot.start), run.slot.len()).map_err(set_up())?;
             }
             memory::guard(self.at(plan.host.end), plan.stack.start - plan.host.end)
                 .map_err(SlotError::os("guard an instance's stack"))?;
-            if plan.is_dense {
-                plan.runs.iter().for_each(|run| self.restore(run.slot.clone(), How::Store));
-                return Ok(());
-            }
             // What every instance writes: one by one these pages would be faults.
-            memory::populate(self.at(0), plan.host.end);
             let top = plan.stack.end - memory::page_size();
-            let block = (plan.base - plan.stack.end).min(POPULATED);
-            memory::populate(self.at(top), memory::page_size());
-            memory::populate(self.at(plan.base - block), block);
+            let end = plan.base.min(plan.stack.end + POPULATED);
+            memory::populate(self.at(0), plan.host.end);
+            memory::populate(self.at(top), end - top);
+            if plan.copies_image {
+                plan.runs.iter().for_each(|run| self.restore(run.slot.clone(), How::Store));
+            }
         }
         Ok(())
     }

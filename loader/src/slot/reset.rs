@@ -128,7 +128,7 @@ impl Slot {
     fn give_pages_back(&self, range: Range<usize>) -> Result<(), SlotError> {
         // SAFETY: the range is accessible memory of the slot, which holds no guard.
         unsafe { memory::discard(self.at(range.start), range.len()) }.map_err(SlotError::os("reset an instance"))?;
-        if self.blueprint.is_dense {
+        if self.blueprint.copies_image {
             // What is not mapped from the file reads as zero now.
             for run in self.blueprint.runs_in(range.clone()) {
                 self.restore(run.slot.start.max(range.start)..run.slot.end.min(range.end), How::Store);
