@@ -12,16 +12,20 @@
 use std::any::Any;
 use std::ops::Range;
 use std::ptr;
+use std::sync::Arc;
 use std::task::Waker;
 
+use precast_abi::trap::TrapCode;
+
 use crate::HostError;
+use crate::interrupt::Interrupts;
 use crate::suspend::Pending;
 use crate::sys::arch;
 use crate::trap::Trap;
 
 mod activation;
 pub(crate) use activation::{Activation, current, set_prepared, set_watch, watch};
-use activation::{activate, no_room};
+use activation::{activate, refused};
 
 /// What the assembly, the signal handler and the host's border share: one for each store, at an address that
 /// does not change. [`precast_abi::host::HostWords::CONTEXT`] of every instance in the store points to it.
@@ -36,6 +40,8 @@ pub(crate) struct Context {
     pub(crate) saved: [usize; arch::SAVED],
     /// The stack of the store's first instance, on which all its instances run; empty before there is one.
     pub(crate) stack: Range<usize>,
+    /// What handles that interrupt the store share with it; none if there have never been any.
+    pub(crate) interrupts: Option<Arc<Interrupts>>,
     /// The host's `T`, set by each outermost and nested entry.
     pub(crate) data: *mut (),
     /// The store, for whoever knows its type.
@@ -115,6 +121,7 @@ impl Context {
             resumable_sp: 0,
             saved: [0; arch::SAVED],
             stack: 0..0,
+            interrupts: None,
             data: ptr::null_mut(),
             store: ptr::null_mut(),
             pending: None,
@@ -191,7 +198,7 @@ pub(crate) unsafe fn enter(
         // The border of the outermost entry is known. Reading what was written a moment ago in other pieces is slow.
         let outer = if is_outermost { (*context).idle() } else { (*context).border };
         if !(*context).has_room(outer.guest_sp) {
-            return Err(no_room(context));
+            return Err(refused(context, TrapCode::StackOverflow));
         }
         let end = activate(context, outer, || {
             let status = arch::enter(context, entry, base, code, values);
@@ -235,7 +242,7 @@ pub(crate) unsafe fn enter_suspendable(
     unsafe {
         debug_assert!((*context).is_idle());
         if !(*context).has_room((*context).idle().guest_sp) {
-            return Err(no_room(context));
+            return Err(refused(context, TrapCode::StackOverflow));
         }
         proceed(context, waker, || arch::enter_suspendable(context, entry, base, code, values))
     }

@@ -23,8 +23,9 @@ use precast_abi::trap::TrapCode;
 
 use crate::code;
 use crate::context::{self, Activation};
+use crate::interrupt;
 use crate::late;
-use crate::sys::signals::{self, SignalStack};
+use crate::sys::signals::{self, SignalStack, ThreadId};
 use crate::sys::{Registers, arch};
 
 /// Why a thread cannot run guests.
@@ -58,7 +59,7 @@ struct Prepared(#[expect(dead_code, reason = "held for its destructor")] SignalS
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        context::set_prepared(false);
+        context::set_prepared(None);
     }
 }
 
@@ -66,16 +67,17 @@ thread_local! {
     static PREPARED: OnceCell<Prepared> = const { OnceCell::new() };
 }
 
-/// Makes sure that faults of guest code on this thread become traps, and says so to [`context`].
-pub(crate) fn prepare_thread() -> Result<(), ThreadError> {
+/// Makes sure that faults of guest code on this thread become traps, and says so to [`context`]: which thread it is.
+pub(crate) fn prepare_thread() -> Result<ThreadId, ThreadError> {
     PREPARED
         .try_with(|prepared| {
             if prepared.get().is_none() {
                 let stack = prepare()?;
                 prepared.get_or_init(|| Prepared(stack));
             }
-            context::set_prepared(true);
-            Ok(())
+            let thread = ThreadId::current();
+            context::set_prepared(Some(thread));
+            Ok(thread)
         })
         .unwrap_or(Err(ThreadError::Ending))
 }
@@ -86,6 +88,7 @@ fn prepare() -> Result<SignalStack, ThreadError> {
         return Err(ThreadError::ShadowStack);
     }
     install_handlers().map_err(ThreadError::Handlers)?;
+    signals::unblock(interrupt::SIGNAL).map_err(ThreadError::Handlers)?;
     SignalStack::ensure().map_err(ThreadError::SignalStack)
 }
 

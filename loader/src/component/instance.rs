@@ -17,6 +17,7 @@ use super::version;
 use crate::bindings::Maker;
 use crate::externs::ExportError;
 use crate::instance::{InstantiateError, LimitError, Limits};
+use crate::interrupt::{CannotInterrupt, InterruptHandle};
 use crate::record::{self, InstanceRecord};
 use crate::store::{Store, StoreInner, sealed::Sealed};
 
@@ -151,6 +152,14 @@ impl<T> Instance<T> {
     /// Drops the instance and gives the host's data back. Guests' destructors are not called.
     pub fn into_data(self) -> T {
         self.store.into_data()
+    }
+
+    /// A handle with which other threads can stop the guest: see [`Store::interrupt_handle`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn interrupt_handle(&mut self) -> Result<InterruptHandle, CannotInterrupt> {
+        self.store.interrupt_handle()
     }
 
     /// The function `name` of the exported instance `interface` (empty: of the component itself), to be called with a

@@ -13,9 +13,10 @@ use precast_abi::trap::TrapCode;
 
 use super::{Abort, Border, Context, MAX_DEPTH, status};
 use crate::backtrace::Backtrace;
-use crate::interrupt::Watch;
+use crate::interrupt::{Interrupts, Watch};
 use crate::signal;
 use crate::sys::Registers;
+use crate::sys::signals::ThreadId;
 use crate::trap::Trap;
 
 /// An entry under way. The thread's innermost one is found by the signal handler, which records traps in it.
@@ -36,8 +37,8 @@ pub(crate) struct Activation {
 struct Thread {
     /// The innermost activation.
     current: Cell<*const Activation>,
-    /// Whether faults of guest code become traps: see [`signal::prepare_thread`].
-    prepared: Cell<bool>,
+    /// Which one this is, once faults of guest code become traps: see [`signal::prepare_thread`].
+    prepared: Cell<Option<ThreadId>>,
     /// The thread's deadline, once it has had one.
     watch: Cell<*const Watch>,
 }
@@ -45,7 +46,7 @@ struct Thread {
 thread_local! {
     /// Has no destructor and needs no initialisation, so that the signal handler may read it at any time.
     static THREAD: Thread = const {
-        Thread { current: Cell::new(ptr::null()), prepared: Cell::new(false), watch: Cell::new(ptr::null()) }
+        Thread { current: Cell::new(ptr::null()), prepared: Cell::new(None), watch: Cell::new(ptr::null()) }
     };
 }
 
@@ -62,8 +63,8 @@ pub(crate) fn current() -> *const Activation {
     thread().current.get()
 }
 
-/// Says whether faults of guest code on this thread become traps.
-pub(crate) fn set_prepared(prepared: bool) {
+/// Says that faults of guest code on this thread, which is the given one, become traps, or do not.
+pub(crate) fn set_prepared(prepared: Option<ThreadId>) {
     thread().prepared.set(prepared);
 }
 
@@ -88,15 +89,47 @@ pub(super) unsafe fn activate(
     outer: Border,
     run: impl FnOnce() -> u32,
 ) -> Result<u32, Box<Abort>> {
+    // SAFETY: the caller's promise. What the context shares with handles stays while it is entered.
+    unsafe {
+        match (*context).interrupts.as_deref() {
+            None => activate_now(context, outer, run),
+            Some(interrupts) => activate_unless_interrupted(context, outer, interrupts, run),
+        }
+    }
+}
+
+/// # Safety
+/// As [`activate`].
+#[cold]
+#[inline(never)]
+unsafe fn activate_unless_interrupted(
+    context: *mut Context,
+    outer: Border,
+    interrupts: &Interrupts,
+    run: impl FnOnce() -> u32,
+) -> Result<u32, Box<Abort>> {
+    let outside = interrupts.begin(thread().prepared.get().map_or_else(prepare, Ok)?);
+    // SAFETY: the caller's promise.
+    let outside = outside.ok_or_else(|| unsafe { refused(context, TrapCode::Interrupted) })?;
+    // SAFETY: the caller's promise.
+    let end = unsafe { activate_now(context, outer, run) };
+    interrupts.end(outside);
+    end
+}
+
+/// # Safety
+/// As [`activate`].
+#[inline(always)]
+unsafe fn activate_now(context: *mut Context, outer: Border, run: impl FnOnce() -> u32) -> Result<u32, Box<Abort>> {
     let thread = thread();
     let previous = thread.current.get();
     // SAFETY: an activation of this thread is valid while it is the current one.
     let depth = unsafe { previous.as_ref() }.map_or(0, |previous| previous.depth);
     if depth == MAX_DEPTH {
         // SAFETY: the caller vouches for the context.
-        return Err(unsafe { no_room(context) });
+        return Err(unsafe { refused(context, TrapCode::StackOverflow) });
     }
-    if !thread.prepared.get() {
+    if thread.prepared.get().is_none() {
         prepare()?;
     }
     let activation = Activation { context, outer, previous, depth: depth + 1, fault: Cell::new(None) };
@@ -111,17 +144,19 @@ pub(super) unsafe fn activate(
 }
 
 #[cold]
-fn prepare() -> Result<(), Box<Abort>> {
+fn prepare() -> Result<ThreadId, Box<Abort>> {
     signal::prepare_thread().map_err(|error| Box::new(Abort::Host(error.into())))
 }
 
+/// Why the guest is not entered.
+///
 /// # Safety
 /// The context is valid and its instances are alive.
 #[cold]
-pub(super) unsafe fn no_room(context: *const Context) -> Box<Abort> {
+pub(super) unsafe fn refused(context: *const Context, code: TrapCode) -> Box<Abort> {
     // SAFETY: the caller's promise.
     let backtrace = unsafe { Backtrace::of_host_call(context) };
-    Box::new(Abort::Trap(Trap::new(TrapCode::StackOverflow, backtrace)))
+    Box::new(Abort::Trap(Trap::new(code, backtrace)))
 }
 
 /// # Safety

@@ -367,9 +367,15 @@ pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context)
     machine.regs[0] = status::TRAPPED.into();
 }
 
-/// Where a function that has run no instruction yet will return to; `_read` reads a word of the guest's stack.
-pub(crate) fn return_address_at_start(registers: &Registers, _read: impl Fn(usize) -> Option<usize>) -> Option<usize> {
-    Some(registers.link)
+/// Where a function will return to that has no frame, if so it is at `offset` bytes from its start.
+pub(crate) fn return_address_without_frame(
+    registers: &Registers,
+    offset: u32,
+    _next: u8,
+    _read: impl Fn(usize) -> Option<usize>,
+) -> Option<usize> {
+    // `stp x29, x30, [sp, #-16]!; mov x29, sp`
+    matches!(offset, 0 | 4).then_some(registers.link)
 }
 
 /// Whether this machine has the feature that `precast_targets` calls `name`.

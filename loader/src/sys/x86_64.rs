@@ -358,7 +358,20 @@ pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context)
     set(libc::REG_RAX, status::TRAPPED as usize);
 }
 
-/// Where a function that has run no instruction yet will return to; `read` reads a word of the guest's stack.
-pub(crate) fn return_address_at_start(registers: &Registers, read: impl Fn(usize) -> Option<usize>) -> Option<usize> {
-    read(registers.sp)
+/// Where a function will return to that has no frame, if so it is at `offset` bytes from its start, where the instruction
+/// begins with the byte `next`. `read` reads a word of the guest's stack.
+pub(crate) fn return_address_without_frame(
+    registers: &Registers,
+    offset: u32,
+    next: u8,
+    read: impl Fn(usize) -> Option<usize>,
+) -> Option<usize> {
+    const RET: u8 = 0xc3;
+    match offset {
+        // `push rbp; mov rbp, rsp`
+        1 => read(registers.sp + 8),
+        0 => read(registers.sp),
+        _ if next == RET => read(registers.sp),
+        _ => None,
+    }
 }
