@@ -13,6 +13,7 @@ use std::any::Any;
 use std::ops::Range;
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::task::Waker;
 
 use precast_abi::trap::TrapCode;
@@ -24,8 +25,8 @@ use crate::sys::arch;
 use crate::trap::Trap;
 
 mod activation;
-pub(crate) use activation::{Activation, current, set_prepared, set_watch, watch};
-use activation::{activate, refused};
+pub(crate) use activation::{Activation, activations, current, set_prepared, set_watch, watch};
+use activation::{activate, refused, unless_interrupted};
 
 /// What the assembly, the signal handler and the host's border share: one for each store, at an address that
 /// does not change. [`precast_abi::host::HostWords::CONTEXT`] of every instance in the store points to it.
@@ -40,6 +41,11 @@ pub(crate) struct Context {
     pub(crate) saved: [usize; arch::SAVED],
     /// The stack of the store's first instance, on which all its instances run; empty before there is one.
     pub(crate) stack: Range<usize>,
+    /// Entries whose frames would begin below this are looked at more closely: there may be no room, or, if this is more
+    /// than all addresses, there may be handles.
+    entry_limit: usize,
+    /// Other than 0 if a signal found the guest in a host call that it should perhaps not return from.
+    pub(crate) noted: AtomicU32,
     /// What handles that interrupt the store share with it; none if there have never been any.
     pub(crate) interrupts: Option<Arc<Interrupts>>,
     /// The host's `T`, set by each outermost and nested entry.
@@ -121,6 +127,8 @@ impl Context {
             resumable_sp: 0,
             saved: [0; arch::SAVED],
             stack: 0..0,
+            entry_limit: usize::MAX,
+            noted: AtomicU32::new(0),
             interrupts: None,
             data: ptr::null_mut(),
             store: ptr::null_mut(),
@@ -144,6 +152,20 @@ impl Context {
         assert!(!self.has_stack(), "the stack of a store changed");
         self.stack = stack;
         self.border = self.idle();
+        self.limit_entries();
+    }
+
+    fn limit_entries(&mut self) {
+        let is_simple = self.has_stack() && self.interrupts.is_none();
+        self.entry_limit = if is_simple { self.stack.start + ENTRY_ROOM } else { usize::MAX };
+    }
+
+    /// What handles share with the context, which no entry may be under way of. There is no way back: entries take longer
+    /// from now on.
+    pub(crate) fn share_interrupts(&mut self) -> Arc<Interrupts> {
+        let interrupts = Arc::clone(self.interrupts.get_or_insert_default());
+        self.limit_entries();
+        interrupts
     }
 
     /// The border while no entry is under way.
@@ -158,6 +180,13 @@ impl Context {
         self.poisoned = true;
     }
 
+    /// The border around the next entry.
+    #[inline(always)]
+    fn outer(&self) -> Border {
+        // That of the outermost entry is known. Reading what was written a moment ago in other pieces is slow.
+        if self.is_idle() { self.idle() } else { self.border }
+    }
+
     /// Whether no entry is under way, on whatever thread.
     #[inline(always)]
     pub(crate) fn is_idle(&self) -> bool {
@@ -170,9 +199,8 @@ impl Context {
     }
 
     /// Whether there is room for frames that begin at `guest_sp`.
-    #[inline(always)]
     fn has_room(&self, guest_sp: usize) -> bool {
-        guest_sp >= self.stack.start + ENTRY_ROOM
+        self.has_stack() && guest_sp >= self.stack.start + ENTRY_ROOM
     }
 }
 
@@ -191,15 +219,51 @@ pub(crate) unsafe fn enter(
     code: *const u8,
     values: *mut u64,
 ) -> Result<(), Box<Abort>> {
-    // SAFETY: the caller vouches for the context, and references to it end before the guest runs. The assembly's own
-    // demand, room on the stack, is checked. An entry that no call of `enter_suspendable` made cannot be suspended.
+    // SAFETY: as the caller says.
     unsafe {
-        let is_outermost = (*context).is_idle();
-        // The border of the outermost entry is known. Reading what was written a moment ago in other pieces is slow.
-        let outer = if is_outermost { (*context).idle() } else { (*context).border };
+        let outer = (*context).outer();
+        if outer.guest_sp < (*context).entry_limit {
+            return enter_with_care(context, entry, base, code, values);
+        }
+        enter_from(context, outer, entry, base, code, values)
+    }
+}
+
+/// # Safety
+/// As [`enter`].
+#[cold]
+unsafe fn enter_with_care(
+    context: *mut Context,
+    entry: *const u8,
+    base: *mut u8,
+    code: *const u8,
+    values: *mut u64,
+) -> Result<(), Box<Abort>> {
+    // SAFETY: as the caller says.
+    unsafe {
+        let outer = (*context).outer();
         if !(*context).has_room(outer.guest_sp) {
             return Err(refused(context, TrapCode::StackOverflow));
         }
+        unless_interrupted(context, || enter_from(context, outer, entry, base, code, values))
+    }
+}
+
+/// # Safety
+/// As [`enter`], and there is room for frames that begin at the guest's stack pointer of `outer`, the border.
+#[inline(always)]
+unsafe fn enter_from(
+    context: *mut Context,
+    outer: Border,
+    entry: *const u8,
+    base: *mut u8,
+    code: *const u8,
+    values: *mut u64,
+) -> Result<(), Box<Abort>> {
+    // SAFETY: the caller vouches for the context, and references to it end before the guest runs. The assembly's own
+    // demand is room on the stack. An entry that no call of `enter_suspendable` made cannot be suspended.
+    unsafe {
+        let is_outermost = outer.host_sp == 0;
         let end = activate(context, outer, || {
             let status = arch::enter(context, entry, base, code, values);
             (*context).border = if is_outermost { (*context).idle() } else { outer };
@@ -265,7 +329,7 @@ unsafe fn proceed(context: *mut Context, waker: &Waker, run: impl FnOnce() -> u3
     unsafe {
         let outer = (*context).idle();
         (*context).waker = waker;
-        let end = activate(context, outer, run);
+        let end = unless_interrupted(context, || activate(context, outer, run));
         (*context).waker = ptr::null();
         match end {
             Ok(status::SUSPENDED) => return Ok(Progress::Suspended),

@@ -5,11 +5,11 @@
 //! deadline has passed, or guest code of that store.
 //!
 //! A deadline is a store to the thread's [`Watch`]. One thread of the process, the watcher, looks at all of them and
-//! sends the late ones a signal. The handler stops the guest if what was interrupted is guest text. Anything else, host
-//! functions and builtins and thunks of the loader, cannot be left half-way: there the handler does nothing, and the
-//! watcher sends the signal again a moment later, until it meets guest text or the call is over. (Considered: to note
-//! the signal and take it when the host returns to the guest. That is a check in each host call, for the sake of a
-//! guest that is late by a millisecond more.)
+//! sends the late ones a signal. The handler stops the guest if what was interrupted is guest text. Anything else cannot
+//! be left half-way: if the guest calls the host, the handler leaves a note for the end of that call
+//! ([`stop_if_asked`]), so that a guest is stopped however little of its time is its own. Between the two, in the switches
+//! and on the way in and out, there is nobody to tell. So the watcher sends the signal again each moment until the call is
+//! over.
 //!
 //! Signals say nothing but "look": what is to be stopped is a matter of the thread's watch (`watch.rs`) and of the store
 //! whose guest runs (`handle.rs`), so that one that arrives late does no harm.
@@ -34,9 +34,12 @@ use std::time::{Duration, Instant};
 
 use precast_abi::trap::TrapCode;
 
+use crate::backtrace::Backtrace;
 use crate::call::CallError;
+use crate::context::{Abort, Context, host_status};
 use crate::sys::arch;
 use crate::sys::signals::{self, Restart, ThreadId};
+use crate::trap::Trap;
 use crate::{code, context};
 
 mod handle;
@@ -248,28 +251,69 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether the guest of `context` is to stop, as far as this thread runs it.
+///
+/// # Safety
+/// The context is valid, and there is an entry of it under way on this thread.
+unsafe fn is_asked(context: *const Context) -> bool {
+    // SAFETY: a watch is valid while the thread has it; what a context shares with handles stays while it is entered.
+    let (watch, interrupts) = unsafe { (context::watch().as_ref(), (*context).interrupts.as_deref()) };
+    watch.is_some_and(|watch| watch.stop.is_late()) || interrupts.is_some_and(Interrupts::is_requested)
+}
+
+/// Says to whoever asked that the guest of `context` stops.
+///
+/// # Safety
+/// As [`is_asked`].
+unsafe fn take(context: *const Context) {
+    // SAFETY: as above.
+    if let Some(interrupts) = unsafe { (*context).interrupts.as_deref() } {
+        interrupts.take();
+    }
+}
+
 /// The handler.
 unsafe extern "C" fn handle(signal: signals::c_int, info: *mut signals::siginfo_t, kernel: *mut c_void) {
-    // SAFETY: a watch is valid while the thread has it, and an activation while it is the current one; so is its context,
-    // whose share in its handles is not changed while it is entered. The argument is the kernel's.
+    let mut is_ours = false;
+    // SAFETY: contexts of activations are valid and entered, only the innermost guest runs, and the argument is the kernel's.
     unsafe {
-        let is_late = context::watch().as_ref().is_some_and(|watch| watch.stop.is_late());
-        if let Some(activation) = context::current().as_ref() {
-            let interrupts = (*activation.context).interrupts.as_deref();
-            let registers = arch::registers(kernel);
-            if is_late || interrupts.is_some_and(Interrupts::is_requested) {
-                if code::find(registers.pc).is_some() {
-                    interrupts.map(Interrupts::take);
+        let registers = arch::registers(kernel);
+        let mut runs = code::find(registers.pc).is_some();
+        for activation in context::activations() {
+            if is_asked(activation.context) {
+                is_ours = true;
+                if runs {
+                    take(activation.context);
                     activation.fault.set(Some((TrapCode::Interrupted, registers)));
                     arch::redirect_to_exit(kernel, activation.context);
+                } else {
+                    (*activation.context).noted.store(1, Ordering::Relaxed);
                 }
-                return;
             }
+            runs = false;
         }
     }
     // One of ours that came too late is passed on too; who uses this signal expects it without a reason.
-    if let Some(previous) = PREVIOUS.get().filter(|previous| signals::is_handled(previous)) {
+    if !is_ours && let Some(previous) = PREVIOUS.get().filter(|previous| signals::is_handled(previous)) {
         // SAFETY: the arguments are the kernel's.
         unsafe { signals::pass_on(Some(previous), signal, info, kernel) };
     }
+}
+
+/// What a host call or a builtin, which is all done, returns to its switch if a signal came meanwhile: a [`host_status`].
+///
+/// # Safety
+/// The context is that of the guest that called, on this thread.
+pub(crate) unsafe extern "C" fn stop_if_asked(context: *mut Context) -> u32 {
+    // SAFETY: as the caller says, the entry of the guest is under way, and its instances are alive.
+    unsafe {
+        (*context).noted.store(0, Ordering::Relaxed);
+        if !is_asked(context) {
+            return 0;
+        }
+        take(context);
+        let trap = Trap::new(TrapCode::Interrupted, Backtrace::of_host_call(context));
+        (*context).pending = Some(Abort::Trap(trap));
+    }
+    host_status::ABANDON
 }

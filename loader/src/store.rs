@@ -17,13 +17,12 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr::NonNull;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::component;
 use crate::context::Context;
 use crate::externs::Extern;
-use crate::interrupt::{self, CannotInterrupt, InterruptHandle, Interrupts};
+use crate::interrupt::{self, CannotInterrupt, InterruptHandle};
 use crate::record::InstanceRecord;
 use crate::references::References;
 
@@ -247,11 +246,10 @@ impl<T> Store<T> {
     /// The thread does not start.
     pub fn interrupt_handle(&mut self) -> Result<InterruptHandle, CannotInterrupt> {
         interrupt::ensure()?;
-        // SAFETY: the store is alive, the borrow is of one field and ends with the function, and the store is borrowed
+        // SAFETY: the store is alive, and the store is borrowed
         // exclusively, so that no guest of it runs whose entry found none.
-        let interrupts = unsafe { &mut (*self.inner().as_ptr()).context.interrupts };
-        let interrupts = interrupts.get_or_insert_with(|| Arc::new(Interrupts::new()));
-        Ok(InterruptHandle::new(Arc::clone(interrupts)))
+        let context = unsafe { &mut (*self.inner().as_ptr()).context };
+        Ok(InterruptHandle::new(context.share_interrupts()))
     }
 
     /// The export of an instance called `name`.

@@ -13,7 +13,7 @@ use precast_abi::trap::TrapCode;
 
 use super::{Abort, Border, Context, MAX_DEPTH, status};
 use crate::backtrace::Backtrace;
-use crate::interrupt::{Interrupts, Watch};
+use crate::interrupt::Watch;
 use crate::signal;
 use crate::sys::Registers;
 use crate::sys::signals::ThreadId;
@@ -73,6 +73,15 @@ pub(crate) fn watch() -> *const Watch {
     thread().watch.get()
 }
 
+/// The activations of this thread, the innermost first.
+///
+/// # Safety
+/// They are not used after the caller's.
+pub(crate) unsafe fn activations<'a>() -> impl Iterator<Item = &'a Activation> {
+    // SAFETY: an activation of this thread is valid while it is the current one, or leads to it.
+    std::iter::successors(unsafe { current().as_ref() }, |activation| unsafe { activation.previous.as_ref() })
+}
+
 /// Says where the thread's deadline is.
 pub(crate) fn set_watch(watch: *const Watch) {
     thread().watch.set(watch);
@@ -89,38 +98,6 @@ pub(super) unsafe fn activate(
     outer: Border,
     run: impl FnOnce() -> u32,
 ) -> Result<u32, Box<Abort>> {
-    // SAFETY: the caller's promise. What the context shares with handles stays while it is entered.
-    unsafe {
-        match (*context).interrupts.as_deref() {
-            None => activate_now(context, outer, run),
-            Some(interrupts) => activate_unless_interrupted(context, outer, interrupts, run),
-        }
-    }
-}
-
-/// # Safety
-/// As [`activate`].
-#[cold]
-#[inline(never)]
-unsafe fn activate_unless_interrupted(
-    context: *mut Context,
-    outer: Border,
-    interrupts: &Interrupts,
-    run: impl FnOnce() -> u32,
-) -> Result<u32, Box<Abort>> {
-    let outside = interrupts.begin(thread().prepared.get().map_or_else(prepare, Ok)?);
-    // SAFETY: the caller's promise.
-    let outside = outside.ok_or_else(|| unsafe { refused(context, TrapCode::Interrupted) })?;
-    // SAFETY: the caller's promise.
-    let end = unsafe { activate_now(context, outer, run) };
-    interrupts.end(outside);
-    end
-}
-
-/// # Safety
-/// As [`activate`].
-#[inline(always)]
-unsafe fn activate_now(context: *mut Context, outer: Border, run: impl FnOnce() -> u32) -> Result<u32, Box<Abort>> {
     let thread = thread();
     let previous = thread.current.get();
     // SAFETY: an activation of this thread is valid while it is the current one.
@@ -141,6 +118,25 @@ unsafe fn activate_now(context: *mut Context, outer: Border, run: impl FnOnce() 
     }
     // SAFETY: the guest is abandoned but its stack is as it was, and the caller keeps its instances alive.
     Err(unsafe { why_abandoned(&activation, status) })
+}
+
+/// Calls `enter`, by way of [`activate`], with handles of the context knowing which thread runs it, unless one of them
+/// interrupted it before.
+///
+/// # Safety
+/// As [`activate`].
+pub(super) unsafe fn unless_interrupted<R>(
+    context: *mut Context,
+    enter: impl FnOnce() -> Result<R, Box<Abort>>,
+) -> Result<R, Box<Abort>> {
+    // SAFETY: the caller's promise. What the context shares with its handles stays while it is entered.
+    let Some(interrupts) = (unsafe { (*context).interrupts.as_deref() }) else { return enter() };
+    let thread = thread().prepared.get().map_or_else(prepare, Ok)?;
+    // SAFETY: the caller's promise.
+    let outside = interrupts.begin(thread).ok_or_else(|| unsafe { refused(context, TrapCode::Interrupted) })?;
+    let end = enter();
+    interrupts.end(outside);
+    end
 }
 
 #[cold]

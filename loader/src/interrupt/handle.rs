@@ -49,7 +49,7 @@ impl InterruptHandle {
 }
 
 /// What a store and its handles share.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Interrupts {
     /// The thread that entered the store's guest last and has not left it, as [`ThreadId::number`]; 0 if there is none.
     thread: AtomicI32,
@@ -57,10 +57,6 @@ pub(crate) struct Interrupts {
 }
 
 impl Interrupts {
-    pub(crate) fn new() -> Self {
-        Interrupts { thread: AtomicI32::new(0), requested: AtomicBool::new(false) }
-    }
-
     fn thread(&self) -> Option<ThreadId> {
         ThreadId::from_number(self.thread.load(Ordering::SeqCst))
     }

@@ -20,6 +20,7 @@ const GUEST_SP: usize = offset_of!(Context, border.guest_sp);
 const GUEST_FP: usize = offset_of!(Context, border.guest_fp);
 const GUEST_PC: usize = offset_of!(Context, border.guest_pc);
 
+const NOTED: usize = offset_of!(Context, noted);
 const RESUMABLE_SP: usize = offset_of!(Context, resumable_sp);
 const SAVED_REGISTERS: usize = offset_of!(Context, saved);
 
@@ -258,6 +259,10 @@ macro_rules! switch_to_host {
             "mov x19, x9",
             $($call,)*
             $($after,)*
+            "ldr w9, [x19, #{noted}]",
+            "cbz w9, 2f",
+            "b {end_noted_call}",
+            "2:",
             "ldp x19, x10, [sp, #16]",
             ".cfi_def_cfa x10, 0",
             ".cfi_same_value x19",
@@ -272,6 +277,8 @@ macro_rules! switch_to_host {
             guest_sp = const $crate::sys::arch::offsets::GUEST_SP,
             guest_fp = const $crate::sys::arch::offsets::GUEST_FP,
             guest_pc = const $crate::sys::arch::offsets::GUEST_PC,
+            noted = const $crate::sys::arch::offsets::NOTED,
+            end_noted_call = sym $crate::sys::arch::end_noted_call,
             $($operands)*
         )
     };
@@ -284,6 +291,7 @@ pub(crate) mod offsets {
     pub(crate) const GUEST_SP: usize = super::GUEST_SP;
     pub(crate) const GUEST_FP: usize = super::GUEST_FP;
     pub(crate) const GUEST_PC: usize = super::GUEST_PC;
+    pub(crate) const NOTED: usize = super::NOTED;
 }
 
 /// What host thunks call, as `extern "C" fn(words, cell, values)` on the guest's stack: calls the cell's
@@ -325,6 +333,29 @@ unsafe extern "C" fn leave_guest() {
         suspended = const status::SUSPENDED,
         saved = const SAVED_REGISTERS,
         exit = sym trap_exit,
+    )
+}
+
+/// Ends a host call during which a signal came, from the frame that [`switch_to_host`] made, whose results are in `x0` and
+/// `x1`: the guest is returned to or abandoned.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn end_noted_call() {
+    naked_asm!(
+        "stp x0, x1, [sp, #-16]!",
+        "mov x0, x19",
+        "bl {stop_if_asked}",
+        "mov w9, w0",
+        "ldp x0, x1, [sp], #16",
+        "cbz w9, 1f",
+        "mov w0, w9",
+        "b {leave_guest}",
+        "1:",
+        "ldp x19, x10, [sp, #16]",
+        "ldp x29, x30, [sp]",
+        "mov sp, x10",
+        "ret",
+        stop_if_asked = sym crate::interrupt::stop_if_asked,
+        leave_guest = sym leave_guest,
     )
 }
 

@@ -30,6 +30,7 @@ const GUEST_SP: usize = offset_of!(Context, border.guest_sp);
 const GUEST_FP: usize = offset_of!(Context, border.guest_fp);
 const GUEST_PC: usize = offset_of!(Context, border.guest_pc);
 
+const NOTED: usize = offset_of!(Context, noted);
 const RESUMABLE_SP: usize = offset_of!(Context, resumable_sp);
 const SAVED_REGISTERS: usize = offset_of!(Context, saved);
 
@@ -256,6 +257,9 @@ macro_rules! switch_to_host {
             ".cfi_escape 0x10, 0x06, 0x02, 0x76, 0x00",
             $($call,)*
             $($after,)*
+            "mov r11, [rbp - 16]",
+            "cmp dword ptr [r11 + {noted}], 0",
+            "jne {end_noted_call}",
             "mov rsp, [rbp - 8]",
             ".cfi_def_cfa rsp, 8",
             "mov rbp, [rbp]",
@@ -267,6 +271,8 @@ macro_rules! switch_to_host {
             guest_sp = const $crate::sys::arch::offsets::GUEST_SP,
             guest_fp = const $crate::sys::arch::offsets::GUEST_FP,
             guest_pc = const $crate::sys::arch::offsets::GUEST_PC,
+            noted = const $crate::sys::arch::offsets::NOTED,
+            end_noted_call = sym $crate::sys::arch::end_noted_call,
             $($operands)*
         )
     };
@@ -279,6 +285,7 @@ pub(crate) mod offsets {
     pub(crate) const GUEST_SP: usize = super::GUEST_SP;
     pub(crate) const GUEST_FP: usize = super::GUEST_FP;
     pub(crate) const GUEST_PC: usize = super::GUEST_PC;
+    pub(crate) const NOTED: usize = super::NOTED;
 }
 
 /// What host thunks call, as `extern "C" fn(words, cell, values)` on the guest's stack: calls the cell's
@@ -290,6 +297,35 @@ pub(crate) unsafe extern "C" fn host_switch() {
         ["call qword ptr [rsi + {host_call}]"],
         ["test eax, eax", "jnz {leave_guest}"],
         host_call = const FuncImport::HOST_CALL,
+        leave_guest = sym leave_guest,
+    )
+}
+
+/// Ends a host call during which a signal came, from the frame that [`switch_to_host`] made, whose results are in `rax` and
+/// `rdx`: the guest is returned to or abandoned.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn end_noted_call() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        // As in the switch: CFA = *(rbp - 8) + 8; rbp is saved at rbp.
+        ".cfi_escape 0x0f, 0x05, 0x76, 0x78, 0x06, 0x23, 0x08",
+        ".cfi_escape 0x10, 0x06, 0x02, 0x76, 0x00",
+        "push rax",
+        "push rdx",
+        "mov rdi, [rbp - 16]",
+        "call {stop_if_asked}",
+        "pop rdx",
+        "test eax, eax",
+        "jnz {leave_guest}",
+        "pop rax",
+        "mov rsp, [rbp - 8]",
+        ".cfi_def_cfa rsp, 8",
+        "mov rbp, [rbp]",
+        ".cfi_same_value rbp",
+        "ret",
+        ".cfi_endproc",
+        stop_if_asked = sym crate::interrupt::stop_if_asked,
         leave_guest = sym leave_guest,
     )
 }
