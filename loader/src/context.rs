@@ -15,13 +15,14 @@ use std::ptr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 use std::task::Waker;
+use std::time::Duration;
 
 use precast_abi::trap::TrapCode;
 
 use crate::HostError;
-use crate::interrupt::Interrupts;
+use crate::interrupt::{self, Interrupts};
 use crate::suspend::Pending;
-use crate::sys::arch;
+use crate::sys::{Registers, arch};
 use crate::trap::Trap;
 
 mod activation;
@@ -48,6 +49,8 @@ pub(crate) struct Context {
     pub(crate) noted: AtomicU32,
     /// What handles that interrupt the store share with it; none if there have never been any.
     pub(crate) interrupts: Option<Arc<Interrupts>>,
+    /// How suspendable entries give their thread back.
+    pub(crate) slice: Option<Box<Slice>>,
     /// The host's `T`, set by each outermost and nested entry.
     pub(crate) data: *mut (),
     /// The store, for whoever knows its type.
@@ -78,6 +81,12 @@ pub(crate) struct Border {
     pub(crate) guest_pc: usize,
 }
 
+/// How long a guest may run before it is paused, and where its registers are then.
+pub(crate) struct Slice {
+    length: Duration,
+    pub(crate) paused: arch::Paused,
+}
+
 /// Why guest code did not return.
 pub(crate) enum Abort {
     /// It trapped.
@@ -96,6 +105,8 @@ pub(crate) mod status {
     pub(crate) const ABANDONED: u32 = 2;
     /// A host function waits, and the guest's stack is left as it is.
     pub(crate) const SUSPENDED: u32 = 3;
+    /// The guest was interrupted to go on later; [`super::Slice::paused`] has its registers.
+    pub(crate) const PAUSED: u32 = 4;
 }
 
 /// What a host call returns to the assembly: 0 to go on.
@@ -130,6 +141,7 @@ impl Context {
             entry_limit: usize::MAX,
             noted: AtomicU32::new(0),
             interrupts: None,
+            slice: None,
             data: ptr::null_mut(),
             store: ptr::null_mut(),
             pending: None,
@@ -196,6 +208,17 @@ impl Context {
     /// Whether the guest that calls the host now can be suspended in that.
     pub(crate) fn can_suspend(&self) -> bool {
         !self.waker.is_null() && self.border.host_sp == self.resumable_sp
+    }
+
+    /// Has suspendable entries pause the guest when it has run for so long, where that is possible. Whether it is.
+    pub(crate) fn set_slice(&mut self, length: Option<Duration>) -> bool {
+        self.slice = length.and_then(|length| Some(Box::new(Slice { length, paused: arch::Paused::new()? })));
+        self.slice.is_some() == length.is_some()
+    }
+
+    /// Where the registers are to be left of the guest that runs now, if it can be paused.
+    pub(crate) fn pause(&mut self) -> Option<&mut arch::Paused> {
+        if self.can_suspend() { self.slice.as_mut().map(|slice| &mut slice.paused) } else { None }
     }
 
     /// Whether there is room for frames that begin at `guest_sp`.
@@ -286,6 +309,8 @@ pub(crate) enum Progress {
     Returned,
     /// The guest waits for [`Context::waiting`]. It is still under way: see [`resume`] and [`Context::abandon`].
     Suspended,
+    /// The guest has run long enough for now. It is still under way: see [`resume_paused`] and [`Context::abandon`].
+    Paused,
 }
 
 /// As [`enter`], but host functions may suspend the guest, to have `waker` woken when it can go on. Must be the outermost
@@ -322,6 +347,19 @@ pub(crate) unsafe fn resume(context: *mut Context, waker: &Waker) -> Result<Prog
     unsafe { proceed(context, waker, || arch::resume(context)) }
 }
 
+/// Lets a paused guest go on, on whatever thread.
+///
+/// # Safety
+/// As [`enter_suspendable`], which was called with this context, and the last call of it, of [`resume`] or of this left the
+/// guest paused.
+pub(crate) unsafe fn resume_paused(context: *mut Context, waker: &Waker) -> Result<Progress, Box<Abort>> {
+    // SAFETY: as the caller says, the context has the registers of the paused guest.
+    unsafe { proceed(context, waker, || arch::resume_paused(context)) }
+}
+
+/// Bytes below the stack pointer that a paused guest may use.
+const RED_ZONE: usize = 128;
+
 /// # Safety
 /// As [`enter_suspendable`]; `run` runs the guest of the context's only entry.
 unsafe fn proceed(context: *mut Context, waker: &Waker, run: impl FnOnce() -> u32) -> Result<Progress, Box<Abort>> {
@@ -329,10 +367,20 @@ unsafe fn proceed(context: *mut Context, waker: &Waker, run: impl FnOnce() -> u3
     unsafe {
         let outer = (*context).idle();
         (*context).waker = waker;
-        let end = unless_interrupted(context, || activate(context, outer, run));
+        let slice = (*context).slice.as_ref().map(|slice| slice.length);
+        let end = unless_interrupted(context, || interrupt::with_slice(slice, || activate(context, outer, run)));
         (*context).waker = ptr::null();
         match end {
             Ok(status::SUSPENDED) => return Ok(Progress::Suspended),
+            Ok(status::PAUSED) => {
+                // As if it called the host here.
+                if let Some(slice) = &(*context).slice {
+                    let Registers { pc, sp, fp, .. } = slice.paused.registers();
+                    let border = &mut (*context).border;
+                    (border.guest_sp, border.guest_fp, border.guest_pc) = (sp - RED_ZONE, fp, pc + 1);
+                }
+                return Ok(Progress::Paused);
+            }
             Ok(_) => (*context).border = outer,
             Err(_) => (*context).abandon(),
         }

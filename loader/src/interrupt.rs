@@ -36,7 +36,7 @@ use precast_abi::trap::TrapCode;
 
 use crate::backtrace::Backtrace;
 use crate::call::CallError;
-use crate::context::{Abort, Context, host_status};
+use crate::context::{Abort, Context, host_status, status};
 use crate::sys::arch;
 use crate::sys::signals::{self, Restart, ThreadId};
 use crate::trap::Trap;
@@ -63,6 +63,10 @@ const RETRY: Duration = Duration::from_millis(1);
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("cannot interrupt guests: their watcher does not start: {0}")]
 pub struct CannotInterrupt(io::ErrorKind);
+
+impl CannotInterrupt {
+    pub(crate) const UNSUPPORTED: Self = CannotInterrupt(io::ErrorKind::Unsupported);
+}
 
 impl From<CannotInterrupt> for CallError {
     fn from(error: CannotInterrupt) -> Self {
@@ -142,6 +146,15 @@ pub(crate) fn call_with_deadline<R>(
 ) -> Result<R, CallError> {
     watch()?;
     with_deadline(deadline, f)
+}
+
+/// Calls `f`, in which a guest that runs for longer than `length` is paused, if it can be.
+#[inline]
+pub(crate) fn with_slice<R>(length: Option<Duration>, f: impl FnOnce() -> R) -> R {
+    // SAFETY: it is this thread's, which is here.
+    let watch = length.and_then(|length| Some((unsafe { &*watch().ok()? }, Instant::now() + length)));
+    let _armed = watch.map(|(watch, end)| watch.pause.arm(nanoseconds(end)));
+    f()
 }
 
 /// Makes sure that guests can be interrupted.
@@ -279,17 +292,25 @@ unsafe extern "C" fn handle(signal: signals::c_int, info: *mut signals::siginfo_
     unsafe {
         let registers = arch::registers(kernel);
         let mut runs = code::find(registers.pc).is_some();
+        let pauses = context::watch().as_ref().is_some_and(|watch| watch.pause.is_late());
         for activation in context::activations() {
             if is_asked(activation.context) {
                 is_ours = true;
                 if runs {
                     take(activation.context);
                     activation.fault.set(Some((TrapCode::Interrupted, registers)));
-                    arch::redirect_to_exit(kernel, activation.context);
+                    arch::redirect_to_exit(kernel, activation.context, status::TRAPPED);
                 } else {
                     (*activation.context).noted.store(1, Ordering::Relaxed);
                 }
+            } else if pauses
+                && runs
+                && let Some(paused) = (*activation.context).pause()
+                && paused.save(kernel)
+            {
+                arch::redirect_to_exit(kernel, activation.context, status::PAUSED);
             }
+            is_ours |= pauses;
             runs = false;
         }
     }

@@ -7,7 +7,7 @@
 //! What comes in: SIGSEGV, SIGBUS, SIGILL, SIGFPE. A late write, whatever code it is in, is done again (`late.rs`). A
 //! fault is ours too if the thread has an activation, the pc is registered guest text, and either the address lies in
 //! the guard below the activation's stack or the pc has a trap site. What goes out then: code and registers in the
-//! activation, and a continuation in the exit of `enter`. Everything else goes to the handler that was there before.
+//! activation, and a continuation in the exit of `enter`. The fault at which a pause ends continues in the guest. Everything else goes to the handler that was there before.
 //!
 //! # Safety
 //! The handler believes the kernel's arguments. An activation is valid as long as it is the thread's current one.
@@ -22,7 +22,7 @@ use precast_abi::slot::STACK_GUARD;
 use precast_abi::trap::TrapCode;
 
 use crate::code;
-use crate::context::{self, Activation};
+use crate::context::{self, Activation, status};
 use crate::interrupt;
 use crate::late;
 use crate::sys::signals::{self, SignalStack, ThreadId};
@@ -125,9 +125,15 @@ unsafe extern "C" fn handle(signal: signals::c_int, info: *mut signals::siginfo_
         unsafe {
             let activation = &*activation;
             let registers = arch::registers(context);
+            if arch::is_pause_end(registers.pc)
+                && let Some(slice) = &(*activation.context).slice
+            {
+                slice.paused.restore(context);
+                return;
+            }
             if let Some(code) = classify(activation, signal, (*info).si_addr().addr(), &registers) {
                 activation.fault.set(Some((code, registers)));
-                arch::redirect_to_exit(context, activation.context);
+                arch::redirect_to_exit(context, activation.context, status::TRAPPED);
                 return;
             }
         }

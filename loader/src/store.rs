@@ -18,6 +18,7 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::component;
 use crate::context::Context;
@@ -250,6 +251,19 @@ impl<T> Store<T> {
         // exclusively, so that no guest of it runs whose entry found none.
         let context = unsafe { &mut (*self.inner().as_ptr()).context };
         Ok(InterruptHandle::new(context.share_interrupts()))
+    }
+
+    /// Has guests of this store that are called by `call_async` and its like give their thread back when they have run for
+    /// `slice`, some milliseconds later at most: the future is not ready then, wakes its task at once, and the guest goes
+    /// on where it was when the future is polled next. What a host function calls is not paused.
+    ///
+    /// # Errors
+    /// As [`Self::interrupt_handle`]; and on AArch64.
+    pub fn set_time_slice(&mut self, slice: Option<Duration>) -> Result<(), CannotInterrupt> {
+        interrupt::ensure()?;
+        // SAFETY: as in `interrupt_handle`.
+        let context = unsafe { &mut (*self.inner().as_ptr()).context };
+        if context.set_slice(slice) { Ok(()) } else { Err(CannotInterrupt::UNSUPPORTED) }
     }
 
     /// The export of an instance called `name`.

@@ -200,6 +200,8 @@ fn call(instance: &mut Instance<bool>, (steps, seed): Params, random: &mut Rando
     let params = (seed as i32, steps);
     let way = random.below(8);
     *instance.data_mut() = way < 3;
+    // Some are paused whenever somebody looks.
+    instance.set_time_slice((way == 2).then_some(Duration::ZERO)).unwrap();
     let result = catch_unwind(AssertUnwindSafe(|| match way {
         0 => {
             let mut task: Task<'_, _> = Box::pin(run.call_async(instance, params));
@@ -315,7 +317,9 @@ fn work(shared: &Shared, target: &Target, mut random: Random) {
         }
         drop(instance);
         assert_eq!(artifact.idle_hashes(), [fresh], "seed {seed} ended as {outcome:?}");
-        check_one(shared, &quiet, &mut random);
+        if random.below(4) == 0 {
+            check_one(shared, &quiet, &mut random);
+        }
     }
 }
 

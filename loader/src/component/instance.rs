@@ -5,6 +5,7 @@
 
 use std::any::TypeId;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fault;
 use super::func::{ExportSite, Func, TypedFunc};
@@ -160,6 +161,14 @@ impl<T> Instance<T> {
     /// As that.
     pub fn interrupt_handle(&mut self) -> Result<InterruptHandle, CannotInterrupt> {
         self.store.interrupt_handle()
+    }
+
+    /// Has asynchronous calls give their thread back now and then: see [`Store::set_time_slice`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn set_time_slice(&mut self, slice: Option<Duration>) -> Result<(), CannotInterrupt> {
+        self.store.set_time_slice(slice)
     }
 
     /// The function `name` of the exported instance `interface` (empty: of the component itself), to be called with a

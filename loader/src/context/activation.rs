@@ -88,7 +88,7 @@ pub(crate) fn set_watch(watch: *const Watch) {
 }
 
 /// Makes an activation the thread's current one while `run` runs the guest. What `run` returns, a [`status`], comes out
-/// if it is 0 or [`status::SUSPENDED`].
+/// if it is 0, or [`status::SUSPENDED`] or more.
 ///
 /// # Safety
 /// The context is valid and its instances are alive; `run` is one of the assembly's ways into the guest.
@@ -113,7 +113,7 @@ pub(super) unsafe fn activate(
     thread.current.set(&raw const activation);
     let status = run();
     thread.current.set(activation.previous);
-    if status == 0 || status == status::SUSPENDED {
+    if status == 0 || status >= status::SUSPENDED {
         return Ok(status);
     }
     // SAFETY: the guest is abandoned but its stack is as it was, and the caller keeps its instances alive.

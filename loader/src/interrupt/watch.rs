@@ -13,6 +13,8 @@ pub(crate) struct Watch {
     thread: ThreadId,
     /// When the guest is stopped.
     pub(crate) stop: Alarm,
+    /// When it is paused.
+    pub(crate) pause: Alarm,
 }
 
 /// A moment, in nanoseconds since [`super::origin`], at which something is to happen to the guest.
@@ -29,12 +31,12 @@ const NEVER: u64 = u64::MAX;
 
 impl Watch {
     pub(super) fn new(thread: ThreadId) -> Self {
-        Watch { thread, stop: Alarm::new() }
+        Watch { thread, stop: Alarm::new(), pause: Alarm::new() }
     }
 
     /// Sends the thread a signal, if it is late.
     pub(super) fn check(&self, now: u64) -> Wait {
-        let wait = self.stop.check(now);
+        let wait = self.stop.check(now).max(self.pause.check(now));
         if wait == Wait::Late {
             self.thread.send(SIGNAL);
         }

@@ -214,6 +214,38 @@ pub(crate) unsafe extern "C" fn resume(context: *mut Context) -> u32 {
     )
 }
 
+/// The registers of a paused guest, which there is none of: the kernel's frame has them in records that nobody could try.
+#[derive(Debug)]
+pub(crate) enum Paused {}
+
+impl Paused {
+    pub(crate) fn new() -> Option<Self> {
+        None
+    }
+
+    pub(crate) unsafe fn save(&mut self, _kernel: *mut c_void) -> bool {
+        match *self {}
+    }
+
+    pub(crate) unsafe fn restore(&self, _kernel: *mut c_void) {
+        match *self {}
+    }
+
+    pub(crate) fn registers(&self) -> Registers {
+        match *self {}
+    }
+}
+
+/// Never called: there are no paused guests.
+pub(crate) unsafe extern "C" fn resume_paused(_context: *mut Context) -> u32 {
+    status::ABANDONED
+}
+
+/// Whether the fault at `pc` is the end of a pause.
+pub(crate) fn is_pause_end(_pc: usize) -> bool {
+    false
+}
+
 /// Where abandoned guests end, and suspendable ones: returns from the context's innermost [`enter`]. Expects the context in `x19` and the
 /// status in `w0`.
 #[unsafe(naked)]
@@ -386,16 +418,16 @@ pub(crate) unsafe fn registers(context: *mut c_void) -> Registers {
     }
 }
 
-/// Makes the interrupted code go on by returning [`status::TRAPPED`] from the innermost [`enter`] of `guest`.
+/// Makes the interrupted code go on by returning `status` from the innermost [`enter`] of `guest`.
 ///
 /// # Safety
 /// `context` is the third argument of a signal handler that interrupted guest code entered through `guest`.
-pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context) {
+pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context, status: u32) {
     // SAFETY: the kernel gives handlers a ucontext_t, which nothing else refers to, and restores registers from it.
     let machine = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext };
     machine.pc = trap_exit as *const () as u64;
     machine.regs[19] = guest.addr() as u64;
-    machine.regs[0] = status::TRAPPED.into();
+    machine.regs[0] = status.into();
 }
 
 /// Where a function will return to that has no frame, if so it is at `offset` bytes from its start.

@@ -23,6 +23,7 @@ use precast_abi::host::FuncImport;
 
 use super::Registers;
 pub(crate) use super::cpuid::has_feature;
+pub(crate) use super::paused::Paused;
 use crate::context::{Context, host_status, status};
 
 const HOST_SP: usize = offset_of!(Context, border.host_sp);
@@ -187,6 +188,38 @@ pub(crate) unsafe extern "C" fn resume(context: *mut Context) -> u32 {
         guest_fp = const GUEST_FP,
         saved = const SAVED_REGISTERS,
     )
+}
+
+/// As [`resume`], for a guest that was interrupted and paused.
+///
+/// # Safety
+/// As [`resume`], with [`status::PAUSED`].
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn resume_paused(context: *mut Context) -> u32 {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        save!(),
+        "mov [rdi + {host_sp}], rsp",
+        "mov [rdi + {resumable_sp}], rsp",
+        "jmp {pause_end}",
+        ".cfi_endproc",
+        host_sp = const HOST_SP,
+        resumable_sp = const RESUMABLE_SP,
+        pause_end = sym pause_end,
+    )
+}
+
+/// Where pauses end: a fault, since only the kernel can set all registers at once, and it does so after each signal. The
+/// handler has it set those of the guest.
+#[unsafe(naked)]
+unsafe extern "C" fn pause_end() {
+    naked_asm!("hlt")
+}
+
+/// Whether the fault at `pc` is the end of a pause.
+pub(crate) fn is_pause_end(pc: usize) -> bool {
+    pc == pause_end as *const () as usize
 }
 
 /// Where abandoned guests end, and suspendable ones: returns from the context's innermost [`enter`]. Expects the context in `rbx` and the
@@ -381,17 +414,17 @@ pub(crate) unsafe fn registers(context: *mut c_void) -> Registers {
     Registers { pc: get(libc::REG_RIP), sp: get(libc::REG_RSP), fp: get(libc::REG_RBP), link: 0 }
 }
 
-/// Makes the interrupted code go on by returning [`status::TRAPPED`] from the innermost [`enter`] of `guest`.
+/// Makes the interrupted code go on by returning `status` from the innermost [`enter`] of `guest`.
 ///
 /// # Safety
 /// `context` is the third argument of a signal handler that interrupted guest code entered through `guest`.
-pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context) {
+pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context, status: u32) {
     // SAFETY: the kernel gives handlers a ucontext_t, which nothing else refers to, and restores registers from it.
     let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
     let mut set = |register: libc::c_int, value: usize| registers[register as usize] = value as i64;
     set(libc::REG_RIP, trap_exit as *const () as usize);
     set(libc::REG_RBX, guest.addr());
-    set(libc::REG_RAX, status::TRAPPED as usize);
+    set(libc::REG_RAX, status as usize);
 }
 
 /// Where a function will return to that has no frame, if so it is at `offset` bytes from its start, where the instruction
