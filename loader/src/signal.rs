@@ -111,8 +111,8 @@ fn install() -> io::Result<()> {
 /// The handler.
 unsafe extern "C" fn handle(signal: signals::c_int, info: *mut signals::siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel's information is valid while the handler runs.
-    if signal == signals::SIGSEGV
-        && let Some(address) = unsafe { signals::refused_address(info) }
+    let refused = if signal == signals::SIGSEGV { unsafe { signals::refused_address(info) } } else { None };
+    if let Some(address) = refused
         && signals::keeping_errno(|| late::allow(address))
     {
         return;

@@ -11,10 +11,6 @@ mod common;
 #[path = "suspend/executor.rs"]
 #[allow(dead_code, reason = "shared with another test")]
 mod executor;
-#[path = "../../tests/src/random.rs"]
-#[allow(dead_code, reason = "shared with other tests")]
-#[allow(unreachable_pub, reason = "a module of a test program")]
-mod random;
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -28,7 +24,6 @@ use precast_loader::{
     Artifact, Bound, CallError, Caller, Extern, FuncType, HostError, Instance, InterruptHandle, Linker, TrapCode, Val,
     ValType,
 };
-use random::Random;
 
 /// Takes its steps from a seed: grows, copies, calls. How it ends depends on the seed too.
 const GUEST: &str = r#"(module
@@ -136,6 +131,23 @@ const SEEDS: usize = 96;
 /// that does other things.
 const STEPS: [i32; 4] = [20, 400, 400, 400];
 const WORKERS: usize = 2;
+
+/// Random numbers from a seed: splitmix64 (Steele, Lea, Flood 2014).
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ z >> 31
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        (self.next() % bound as u64) as usize
+    }
+}
 
 /// Steps and seed of a call.
 type Params = (i32, usize);
@@ -372,7 +384,7 @@ fn nothing_is_corrupted() {
         });
         let mut gone: Vec<InterruptHandle> = Vec::new();
         for _ in 0..count {
-            let target = random.pick(&shared.targets);
+            let target = &shared.targets[random.below(WORKERS)];
             wait_until(|| lock(&target.handle).is_some());
             let handle = lock(&target.handle).take().expect("only taken here");
             wait_until(|| target.begins.swap(false, Relaxed));
