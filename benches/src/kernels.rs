@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use precast_loader::Linker;
-use wasmtime::Store;
+use wasmtime::{Engine, Store};
 
 use crate::child::cpu_time;
 use crate::guests::{self, KERNELS, Pair};
@@ -12,21 +12,24 @@ use crate::report::{Report, median, milliseconds};
 use crate::{Result, peer};
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
-    kernels(report)?;
+    kernels(report, &peer::engine()?)?;
     rust_kernels(report)?;
+    report.geometric_mean("run time", "ms");
+    report.group("kernels that can be interrupted", "wasmtime");
+    kernels(report, &peer::spin()?)?;
     report.geometric_mean("run time", "ms");
     Ok(())
 }
 
-fn kernels(report: &mut Report) -> Result<()> {
-    let engine = peer::engine()?;
+fn kernels(report: &mut Report, engine: &Engine) -> Result<()> {
     for (name, argument) in KERNELS {
         let Some(path) = guests::find(&format!("kern-{name}.core.wasm")) else { continue };
-        let pair = Pair::compile(&engine, &std::fs::read(path)?)?;
+        let pair = Pair::compile(engine, &std::fs::read(path)?)?;
         let mut ours = Linker::<()>::new().bind(&pair.open_ours()?)?.instantiate(())?;
         let our_run = ours.func::<i32, i32>("run")?;
-        let mut store = Store::new(&engine, ());
-        let instance = wasmtime::Linker::new(&engine).instantiate(&mut store, &pair.open_peers(&engine)?)?;
+        let mut store = Store::new(engine, ());
+        store.set_epoch_deadline(1);
+        let instance = wasmtime::Linker::new(engine).instantiate(&mut store, &pair.open_peers(engine)?)?;
         let peer_run = instance.get_typed_func::<i32, i32>(&mut store, "run")?;
         if our_run.call(&mut ours, *argument)? != peer_run.call(&mut store, *argument)? {
             return Err(format!("{name}: the results differ").into());

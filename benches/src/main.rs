@@ -2,7 +2,8 @@
 //!
 //! Every figure is measured in alternation, precast and wasmtime in each round, and reported as the median of the rounds
 //! and the ratio of medians, because the machines this runs on drift. wasmtime runs at its best settings for the job
-//! (see [`peer`], which prints them). `cargo run --release -p precast-benches [-- GROUP…] [--rounds N] [--json FILE]`.
+//! (see [`peer`], which prints them). `cargo run --release -p precast-benches [-- GROUP…] [--rounds N] [--json FILE]
+//! [--svg FILE]`.
 //!
 //! `cargo run --release -p precast-benches -- load [MINUTES]` measures nothing: see [`load`].
 #![allow(missing_docs, reason = "a program, not a library")]
@@ -21,6 +22,7 @@ mod load;
 mod open;
 mod peer;
 mod plain;
+mod plot;
 mod report;
 mod serve;
 mod server;
@@ -56,11 +58,12 @@ fn main() -> Result<()> {
     if arguments.next_if(|argument| argument == "load").is_some() {
         return load::main(&arguments.collect::<Vec<_>>());
     }
-    let (mut rounds, mut json, mut groups) = (15, None, Vec::new());
+    let (mut rounds, mut json, mut svg, mut groups) = (15, None, None, Vec::new());
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
             "--rounds" => rounds = arguments.next().ok_or("--rounds needs a number")?.parse()?,
             "--json" => json = Some(PathBuf::from(arguments.next().ok_or("--json needs a file")?)),
+            "--svg" => svg = Some(PathBuf::from(arguments.next().ok_or("--svg needs a file")?)),
             name if GROUPS.iter().any(|(known, _)| *known == name) => groups.push(argument),
             other => {
                 let known: Vec<_> = GROUPS.iter().map(|(name, _)| *name).collect();
@@ -75,6 +78,9 @@ fn main() -> Result<()> {
             report.group(name, "wasmtime");
             run(&mut report)?;
         }
+    }
+    if let Some(svg) = svg {
+        report.draw(&svg)?;
     }
     report.finish(json.as_deref())
 }

@@ -14,12 +14,22 @@ pub(crate) fn describe_settings() -> String {
     "precast: defaults, CPU native, Policy::Verify (already verified where open is timed)\n\
      wasmtime 48: Cranelift at speed, CPU native, signals-based traps, 4 GiB reservation with guards, no epochs, no fuel, \
      no backtraces; pooling allocator, copy-on-write images, keep-resident 4 MiB for memories and tables, 1 MiB unused \
-     warm slots kept, pagemap scan on"
+     warm slots kept, pagemap scan on\n\
+     Spin's settings: the same, but keep-resident 2 MiB, no pagemap scan, epochs on"
         .into()
 }
 
 /// An engine at these settings.
 pub(crate) fn engine() -> Result<Engine> {
+    with(4 << 20, Enabled::Auto, false)
+}
+
+/// An engine at the settings of Spin, a platform for functions.
+pub(crate) fn spin() -> Result<Engine> {
+    with(2 << 20, Enabled::No, true)
+}
+
+fn with(keep_resident: usize, pagemap_scan: Enabled, epochs: bool) -> Result<Engine> {
     let mut pool = PoolingAllocationConfig::default();
     pool.total_core_instances(256)
         .total_component_instances(64)
@@ -27,17 +37,18 @@ pub(crate) fn engine() -> Result<Engine> {
         .total_memories(64)
         .total_tables(256)
         .max_unused_warm_slots(64)
-        .linear_memory_keep_resident(4 << 20)
+        .linear_memory_keep_resident(keep_resident)
         .table_keep_resident(1 << 20)
         .table_elements(1 << 20)
         .max_memory_size(4 << 30)
         .max_core_instance_size(16 << 20)
-        .pagemap_scan(Enabled::Auto);
+        .pagemap_scan(pagemap_scan);
     let mut config = Config::new();
     config
         .cranelift_opt_level(OptLevel::Speed)
         .allocation_strategy(InstanceAllocationStrategy::Pooling(pool))
         .memory_init_cow(true)
+        .epoch_interruption(epochs)
         .wasm_backtrace_max_frames(None);
     Ok(Engine::new(&config)?)
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::Result;
+use crate::plot::{self, Bars};
 
 /// Collects figures; prints each as it comes.
 pub(crate) struct Report {
@@ -65,6 +66,21 @@ impl Report {
         let logs: Vec<f64> = rows.map(|row| (row.ours / row.peers).ln()).collect();
         let mean = (logs.iter().sum::<f64>() / logs.len() as f64).exp();
         println!("{label:<34} {:>34.3}  (geometric mean)", mean);
+    }
+
+    /// Draws the times of making and calling instances, and what they take.
+    pub(crate) fn draw(&self, path: &Path) -> Result<()> {
+        let rows = self.rows.iter().filter(|row| row.unit == "ns" && matches!(&*row.group, "cycle" | "components"));
+        let bars: Vec<_> = rows
+            .map(|row| Bars {
+                label: format!("{}: {}", row.group, row.name),
+                unit: row.unit,
+                ours: row.ours,
+                peers: row.peers,
+            })
+            .collect();
+        std::fs::write(path, plot::draw("Fresh instances and calls, beside wasmtime 48 (logarithmic)", &bars))?;
+        Ok(())
     }
 
     /// Writes the rows as JSON if a file is given.

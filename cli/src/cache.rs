@@ -34,6 +34,7 @@ impl Key {
             opt_level,
             canonicalize_nans,
             stack_size,
+            memory_model,
             verify: _,
             emit,
             links,
@@ -42,7 +43,7 @@ impl Key {
         } = options;
         let compiler = format!("{} {}", precast_compiler::VERSION, env!("PRECAST_SOURCE_HASH"));
         let target = format!("{ABI_VERSION} {} {features:x}", arch.triple());
-        let options = format!("{opt_level:?} {canonicalize_nans} {stack_size} {emit:?}");
+        let options = format!("{opt_level:?} {canonicalize_nans} {stack_size} {memory_model:?} {emit:?}");
         let mut hasher = blake3::Hasher::new_derive_key("precast cache entry: compiler, target, options, input");
         hasher.update(format!("{compiler}\n{target}\n{options}\n").as_bytes());
         // Each preceded by its length, so that no two lists of inputs give the same bytes.

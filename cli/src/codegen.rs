@@ -27,6 +27,48 @@ pub(crate) struct CodegenArgs {
     /// How large the guest's stack is (K, M and G are understood) [default: 1M]
     #[arg(long, value_name = "BYTES", value_parser = parse_stack_size)]
     pub(crate) stack_size: Option<u64>,
+
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
+}
+
+/// How memories are laid out.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct MemoryArgs {
+    /// How accesses beyond a memory's size are found
+    #[arg(long, value_enum, default_value_t = MemoryModel::Guarded)]
+    memory_model: MemoryModel,
+
+    /// What a checked memory has room to grow to, unless its minimum is more (K, M and G are understood)
+    #[arg(long, value_name = "BYTES", value_parser = parse_memory_size, default_value = "256M")]
+    memory_reservation: u64,
+}
+
+impl MemoryArgs {
+    /// The compiler's option.
+    pub(crate) fn model(self) -> precast_compiler::MemoryModel {
+        match self.memory_model {
+            MemoryModel::Guarded => precast_compiler::MemoryModel::Guarded,
+            MemoryModel::Checked => precast_compiler::MemoryModel::Checked { reservation: self.memory_reservation },
+        }
+    }
+
+    /// The same as arguments.
+    pub(crate) fn as_args(self) -> Vec<String> {
+        let name = self.memory_model.to_possible_value().map(|value| value.get_name().to_owned());
+        let model = format!("--memory-model={}", name.unwrap_or_default());
+        vec![model, format!("--memory-reservation={}", self.memory_reservation)]
+    }
+}
+
+/// How memories are laid out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MemoryModel {
+    /// By the processor, at no cost: 6 GiB of addresses for each
+    #[default]
+    Guarded,
+    /// By compiled checks: few addresses, for many instances at once
+    Checked,
 }
 
 /// How hard to optimise.
@@ -54,9 +96,15 @@ impl CodegenArgs {
             OptLevel::SpeedAndSize => precast_compiler::OptLevel::SpeedAndSize,
         };
         options.canonicalize_nans = self.canonicalize_nans;
+        options.memory_model = self.memory.model();
         options.stack_size = self.stack_size.unwrap_or(options.stack_size);
         Ok(options)
     }
+}
+
+fn parse_memory_size(text: &str) -> Result<u64, String> {
+    let size = parse_size(text)?;
+    if size <= 4 << 30 { Ok(size) } else { Err("a memory has 4G at most".into()) }
 }
 
 fn parse_stack_size(text: &str) -> Result<u64, String> {

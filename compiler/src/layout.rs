@@ -4,11 +4,12 @@
 //! of C and Rust make the stack pointer the first), size words, segment lengths, and last the tables, which may be large.
 
 use precast_abi::host;
-use precast_abi::slot::{GUARDED_RESERVATION, STACK_GUARD, SlotLayout};
+use precast_abi::slot::{GUARDED_RESERVATION, STACK_GUARD, SlotLayout, WASM_PAGE};
 use precast_abi::types::ValType;
 
 use crate::Error;
 use crate::error::Place;
+use crate::options::MemoryModel;
 use crate::program::GroupPlace;
 
 /// Elements that a table which may grow has room for, beyond its minimum.
@@ -93,22 +94,29 @@ impl HostArea {
 pub(crate) struct GroupArea {
     /// Its block.
     pub block: Block,
-    /// Number of its memories, all of them guarded.
+    /// Bytes of addresses of its memories.
     pub memories: u64,
 }
 
 impl GroupArea {
-    /// Offset from the base of another memory.
-    pub(crate) fn memory(&mut self, page_size: u64) -> i64 {
-        let start = self.memories * reservation(page_size);
-        self.memories += 1;
+    /// Offset from the base of another memory, which has so many bytes of addresses.
+    pub(crate) fn memory(&mut self, reservation: u64) -> i64 {
+        let start = self.memories;
+        self.memories = start.saturating_add(reservation);
         start.cast_signed()
     }
 }
 
-/// Bytes of addresses of a guarded memory.
-pub(crate) fn reservation(page_size: u64) -> u64 {
-    GUARDED_RESERVATION.next_multiple_of(page_size)
+/// Bytes of addresses of a memory of `min` to `max` pages.
+pub(crate) fn reservation(model: MemoryModel, page_size: u64, min: u64, max: Option<u64>) -> u64 {
+    let bytes = match model {
+        MemoryModel::Guarded => GUARDED_RESERVATION,
+        MemoryModel::Checked { reservation } => {
+            let bytes = |pages: u64| pages.saturating_mul(WASM_PAGE).min(MAX_SLOT_SIZE);
+            max.map_or(reservation, |max| bytes(max).min(reservation)).max(bytes(min))
+        }
+    };
+    bytes.next_multiple_of(page_size)
 }
 
 /// The slot for these parts, with a stack of at least `stack_size` bytes, and where each group is in it.
@@ -136,7 +144,7 @@ pub(crate) fn slot(
             let what = "size of imports, stack, tables and globals in bytes";
             return Err(Error::Limit { what, found: reached, limit, place: Place::default() });
         }
-        end = base_offset + group.memories * reservation(page_size);
+        end = base_offset.saturating_add(group.memories);
         places.push(GroupPlace { block_start, base_offset });
     }
     if end > MAX_SLOT_SIZE {

@@ -23,7 +23,7 @@ mod translate;
 pub use error::{Error, Place};
 use program::Program;
 
-pub use options::{Emit, OptLevel, Options, Progress};
+pub use options::{Emit, MemoryModel, OptLevel, Options, Progress};
 
 /// Version of the compiler with its code generator: part of every cache key, and the artifact's producer.
 pub const VERSION: &str = concat!("precast ", env!("CARGO_PKG_VERSION"), ", cranelift 0.135.8");

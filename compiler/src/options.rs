@@ -36,6 +36,20 @@ pub trait Progress: Sync {
     fn functions(&self, done: usize, total: usize);
 }
 
+/// How memories are laid out, and accesses beyond their sizes are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum MemoryModel {
+    /// By the processor: each memory has 6 GiB of addresses, and accesses are not checked.
+    #[default]
+    Guarded,
+    /// By compiled checks: a memory has only as many addresses as it may grow to, at most `reservation` bytes if its
+    /// minimum is not more.
+    Checked {
+        /// In bytes.
+        reservation: u64,
+    },
+}
+
 /// Options of [`crate::compile`].
 #[derive(Clone)]
 pub struct Options<'a> {
@@ -49,6 +63,8 @@ pub struct Options<'a> {
     pub canonicalize_nans: bool,
     /// Bytes of guest stack; rounded up to whole pages.
     pub stack_size: u64,
+    /// How memories are laid out.
+    pub memory_model: MemoryModel,
     /// Run Cranelift's verifier on each function.
     pub verify: bool,
     /// What to produce.
@@ -71,6 +87,7 @@ impl Default for Options<'_> {
             opt_level: OptLevel::default(),
             canonicalize_nans: false,
             stack_size: 1 << 20,
+            memory_model: MemoryModel::default(),
             verify: cfg!(debug_assertions),
             emit: Emit::default(),
             links: Vec::new(),

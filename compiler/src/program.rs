@@ -161,6 +161,8 @@ pub(crate) enum MemoryPlace {
         start: i64,
         /// Of the 64-bit word with its current size in bytes.
         size_word: i32,
+        /// Bytes of addresses.
+        reservation: u64,
     },
     /// In another instance; offset of the [`precast_abi::host::MemoryImport`] cell.
     Imported {

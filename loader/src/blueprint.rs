@@ -35,11 +35,16 @@ pub(crate) struct Blueprint {
     pub(crate) accessible: Vec<Range<usize>>,
     /// The image: sorted, apart, and inside `accessible`, beyond the stack.
     pub(crate) runs: Vec<Run>,
+    /// Whether new slots have a copy of the image and do not map it, so that slots beside each other are one mapping.
+    pub(crate) is_dense: bool,
     /// What the runs are copied from.
     mapping: Arc<Mapping>,
     /// Which pages guests write.
     pub(crate) learner: Learner,
 }
+
+/// Bytes of an image that is rather copied than mapped, where nothing else needs a mapping.
+const DENSE_IMAGE: usize = 64 << 10;
 
 /// A memory that lives in the slot.
 #[derive(Clone, Copy, Debug)]
@@ -72,6 +77,8 @@ impl Blueprint {
         let accessible = accessible(&memories, plan::groups(meta), layout)?;
         let image = meta.header.image_offset..meta.header.image_offset + meta.header.image_len;
         let runs = runs(meta.runs.iter(), layout, &image, &accessible)?;
+        let is_checked = |memory: MemoryRow| memory.import != NONE || memory.model == MemoryModel::Checked as u32;
+        let is_small = runs.iter().map(|run| run.slot.len()).sum::<usize>() <= DENSE_IMAGE;
         Ok(Blueprint {
             slot_size: layout.slot_size as usize,
             base: layout.base_offset as usize,
@@ -80,6 +87,7 @@ impl Blueprint {
             memories,
             accessible,
             runs,
+            is_dense: is_small && meta.memories.iter().all(is_checked),
             mapping: artifact.mapping().clone(),
             learner: Learner::default(),
         })
@@ -109,12 +117,11 @@ fn own_memories(rows: impl Iterator<Item = MemoryRow>, layout: &SlotLayout) -> R
         if !row.slot_offset.is_multiple_of(layout.page_size) || !row.reservation.is_multiple_of(layout.page_size) {
             return malformed("a memory is not laid out in pages");
         }
-        match MemoryModel::from_raw(row.model) {
-            Some(MemoryModel::Guarded) if row.reservation < GUARDED_RESERVATION => {
-                return malformed("the reservation of a guarded memory is too small");
-            }
-            Some(_) => {}
-            None => return malformed("a memory has an unknown model"),
+        let Some(model) = MemoryModel::from_raw(row.model) else {
+            return malformed("a memory has an unknown model");
+        };
+        if model == MemoryModel::Guarded && row.reservation < GUARDED_RESERVATION {
+            return malformed("the reservation of a guarded memory is too small");
         }
         let wanted = u32::checked_shl(1, row.page_size_log2)
             .and_then(|page| row.min.checked_mul(page.into()))
@@ -125,7 +132,11 @@ fn own_memories(rows: impl Iterator<Item = MemoryRow>, layout: &SlotLayout) -> R
         memories.push(OwnMemory {
             index,
             start: row.slot_offset as usize,
-            initial: (wanted as usize).next_multiple_of(page),
+            initial: match model {
+                MemoryModel::Guarded => (wanted as usize).next_multiple_of(page),
+                // Nothing depends on faults, and so growing is only a greater size.
+                MemoryModel::Checked => row.reservation as usize,
+            },
             limit: row.reservation as usize,
         });
     }

@@ -310,11 +310,11 @@ mod tests {
     #[test]
     fn a_few_pages_leave_at_a_time() {
         let all = [at(0..100)];
-        let learner = frozen(&[0..20], &all);
+        let learner = frozen(&[0..10, 10..20], &all);
         (0..UNCHANGED).for_each(|_| learner.sample(&[], &all));
-        assert_eq!(learnt(&learner), [LEAVING..20]);
+        assert_eq!(learnt(&learner)[0], LEAVING..20);
         learner.sample(&[], &all);
-        assert_eq!(learnt(&learner), [2 * LEAVING..20]);
+        assert_eq!(learnt(&learner)[0], 2 * LEAVING..20);
     }
 
     #[test]

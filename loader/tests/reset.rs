@@ -2,7 +2,8 @@
 
 mod common;
 
-use common::artifact;
+use common::{artifact, artifact_with};
+use precast_compiler::{MemoryModel, Options};
 use precast_loader::{Artifact, Linker};
 
 /// Checks that the slot of an instance that ran one of `exports` is fresh afterwards, and that what it returned is what
@@ -19,8 +20,8 @@ fn leave_nothing(artifact: &Artifact, exports: &[&str]) {
         result
     };
     let results: Vec<_> = exports.iter().map(|export| run(export)).collect();
-    let repeated = exports.iter().zip(&results).flat_map(|pair| std::iter::repeat_n(pair, 20));
-    let in_turns = (0..200).map(|at| at * 7 % exports.len()).map(|at| (&exports[at], &results[at]));
+    let repeated = exports.iter().zip(&results).flat_map(|pair| std::iter::repeat_n(pair, 14));
+    let in_turns = (0..60).map(|at| at * 7 % exports.len()).map(|at| (&exports[at], &results[at]));
     for (export, expected) in repeated.chain(in_turns) {
         assert_eq!(run(export), *expected, "{export}");
     }
@@ -28,9 +29,8 @@ fn leave_nothing(artifact: &Artifact, exports: &[&str]) {
 
 #[test]
 fn every_kind_of_state_is_reset() {
-    let artifact = artifact(
-        r#"(module
-            (memory (export "memory") 2 100)
+    let text = r#"(module
+            (memory (export "memory") 2 200)
             (table $funcs 4 20 funcref) (table $externs 3 9 externref)
             (global $i (mut i32) (i32.const 5)) (global $v (mut v128) (v128.const i64x2 1 2))
             (global $f (mut funcref) (ref.func $memory))
@@ -46,6 +46,10 @@ fn every_kind_of_state_is_reset() {
                 (drop (memory.grow (i32.const 90)))
                 (memory.fill (i32.const 131072) (i32.const 0xee) (i32.const 5898240))
                 (i32.add (memory.size) (i32.load (i32.const 131068))))
+            (func (export "much_written") (result i32)
+                (drop (memory.grow (i32.const 150)))
+                (memory.fill (i32.const 0) (i32.const 0xee) (i32.const 8000000))
+                (memory.size))
             (func (export "memory_grown_bit_by_bit") (result i32)
                 (loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
                 (i32.store (i32.const 6553596) (i32.const 1))
@@ -73,11 +77,11 @@ fn every_kind_of_state_is_reset() {
             (func (export "stack_used") (result i32) (call $deep (i32.const 10000)))
             (func $endless (export "stack_overflown") (result i32) (i32.add (call $endless) (i32.const 1)))
             (func (export "trapped") (result i32)
-                (i32.store (i32.const 64) (i32.const 1)) (global.set $i (i32.const 0)) unreachable))"#,
-    );
+                (i32.store (i32.const 64) (i32.const 1)) (global.set $i (i32.const 0)) unreachable))"#;
     let exports = [
         "memory_written",
         "memory_grown",
+        "much_written",
         "memory_grown_bit_by_bit",
         "tables_written",
         "globals_written",
@@ -86,7 +90,9 @@ fn every_kind_of_state_is_reset() {
         "stack_overflown",
         "trapped",
     ];
-    leave_nothing(&artifact, &exports);
+    for memory_model in [MemoryModel::Guarded, MemoryModel::Checked { reservation: 16 << 20 }] {
+        leave_nothing(&artifact_with(text, &Options { memory_model, ..Options::default() }), &exports);
+    }
 }
 
 #[test]

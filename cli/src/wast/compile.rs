@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use precast_compiler::{Error as CompileError, Options};
+use precast_compiler::{Error as CompileError, MemoryModel, Options};
 
 use super::component::{self, Modules, Shape};
 use super::header::Header;
@@ -55,15 +55,16 @@ pub(super) struct Built {
 pub(super) struct Compiler<'a> {
     folder: &'a Path,
     header: Header,
+    memory: MemoryModel,
     modules: Modules,
     count: usize,
 }
 
 impl<'a> Compiler<'a> {
-    /// A compiler for a script with that header, which writes to `folder`.
-    pub(super) fn new(folder: &'a Path, header: Header) -> Self {
+    /// A compiler for a script with that header, which writes to `folder` and lays memories out as `memory` says.
+    pub(super) fn new(folder: &'a Path, header: Header, memory: MemoryModel) -> Self {
         panic::set_hook(Box::new(remember_panic));
-        Compiler { folder, header, modules: Modules::new(), count: 0 }
+        Compiler { folder, header, memory, modules: Modules::new(), count: 0 }
     }
 
     /// Compiles a module of the script.
@@ -107,7 +108,12 @@ impl<'a> Compiler<'a> {
     }
 
     fn compile(&mut self, bytes: &[u8], links: Vec<(String, Vec<u8>)>) -> Result<Compiled, Error> {
-        let options = Options { canonicalize_nans: self.header.canonicalize_nans, links, ..Options::default() };
+        let options = Options {
+            canonicalize_nans: self.header.canonicalize_nans,
+            memory_model: self.memory,
+            links,
+            ..Options::default()
+        };
         // The compiler keeps no state between calls that a panic could leave half changed.
         let result = panic::catch_unwind(AssertUnwindSafe(|| precast_compiler::compile(bytes, &options)));
         let artifact = match result {

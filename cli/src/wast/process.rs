@@ -15,16 +15,18 @@ use super::report::{Event, Place};
 use super::script::{self, Script};
 use super::spectest;
 use super::stop::Outcome;
+use precast_compiler::MemoryModel;
+
 use crate::error::Error;
 
 /// Runs the script at `path`, writing artifacts to the folder `artifacts`, and tells everything on standard output.
 ///
 /// # Errors
 /// If it cannot go on at all; what the script does wrong is told, not returned.
-pub(super) fn run(path: &Path, artifacts: &Path) -> Result<(), Error> {
+pub(super) fn run(path: &Path, artifacts: &Path, memory: MemoryModel) -> Result<(), Error> {
     let text = std::fs::read(path).map_err(|error| Error::read(path, error))?;
     let outcome = match String::from_utf8(text) {
-        Ok(text) => run_text(&text, artifacts)?,
+        Ok(text) => run_text(&text, artifacts, memory)?,
         Err(_) => Err((Place::START, "not a script: malformed UTF-8".into())),
     };
     if let Err((place, message)) = outcome {
@@ -36,7 +38,7 @@ pub(super) fn run(path: &Path, artifacts: &Path) -> Result<(), Error> {
 }
 
 /// Runs a script; the inner error is for a text that is none.
-fn run_text(text: &str, folder: &Path) -> Result<Result<(), (Place, String)>, Error> {
+fn run_text(text: &str, folder: &Path, memory: MemoryModel) -> Result<Result<(), (Place, String)>, Error> {
     let tokens = match script::lex(text) {
         Ok(tokens) => tokens,
         Err(error) => return Ok(Err(error)),
@@ -47,7 +49,7 @@ fn run_text(text: &str, folder: &Path) -> Result<Result<(), (Place, String)>, Er
     };
     tell(Event::Total(script.directives.len()))?;
 
-    let mut compiler = Compiler::new(folder, Header::parse(text));
+    let mut compiler = Compiler::new(folder, Header::parse(text), memory);
     let host = spectest::compile(&mut compiler)?;
     let mut built = Built::default();
     for module in &script.modules {

@@ -10,6 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::report::{Event, Report};
+use crate::codegen::MemoryArgs;
 use crate::error::Error;
 
 /// How much of a process's standard error is kept to explain its death: the last bytes.
@@ -21,14 +22,15 @@ pub(super) struct Runner {
     /// Removed with the runner. It is not the processes' own, since one that crashes cannot clean up.
     artifacts: tempfile::TempDir,
     timeout: Duration,
+    memory: MemoryArgs,
 }
 
 impl Runner {
-    /// A runner that gives each script `timeout`.
-    pub(super) fn new(timeout: Duration) -> Result<Self, Error> {
+    /// A runner that gives each script `timeout`, and lays memories out as `memory` says.
+    pub(super) fn new(timeout: Duration, memory: MemoryArgs) -> Result<Self, Error> {
         let program = std::env::current_exe().map_err(|error| Error::context("cannot find this program", error))?;
         let artifacts = tempfile::tempdir().map_err(|error| Error::context("cannot make a temporary folder", error))?;
-        Ok(Runner { program, artifacts, timeout })
+        Ok(Runner { program, artifacts, timeout, memory })
     }
 
     /// Runs `scripts`, `jobs` at once, and hands their reports to `told` in their order.
@@ -81,6 +83,7 @@ impl Runner {
             .arg("wast")
             .arg("--artifacts")
             .arg(&artifacts)
+            .args(self.memory.as_args())
             .arg("--")
             .arg(path)
             // The scripts are run in parallel, so their modules need not be compiled so.
@@ -181,7 +184,7 @@ mod tests {
 
     /// A runner whose process is a shell script instead of this program.
     fn listen(script: &str, timeout: Duration) -> String {
-        let runner = Runner { timeout, ..Runner::new(timeout).unwrap() };
+        let runner = Runner::new(timeout, MemoryArgs::default()).unwrap();
         let mut child = Command::new("sh")
             .args(["-c", script])
             .stdin(Stdio::null())

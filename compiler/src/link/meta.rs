@@ -17,7 +17,6 @@ use super::LinkInput;
 use super::names::TextFunction;
 use crate::component::linkage::CoreInstance;
 use crate::error::{Error, Place};
-use crate::layout::reservation;
 use crate::options::{OptLevel, Options};
 use crate::program::{GlobalPlace, Group, Instance, MemoryPlace, Program, Symbol, TablePlace};
 
@@ -197,9 +196,9 @@ impl Tables<'_> {
             let Instance { env, group, .. } = &program.instances[instance];
             let memory = env.memories[index as usize];
             let (size_word, slot_offset, reservation) = match memory.place {
-                MemoryPlace::Own { start, size_word } => {
+                MemoryPlace::Own { start, size_word, reservation } => {
                     let slot_offset = program.groups[*group].base_offset.wrapping_add_signed(start);
-                    (from_base(program, *group, size_word), slot_offset, reservation(program.layout.page_size))
+                    (from_base(program, *group, size_word), slot_offset, reservation)
                 }
                 MemoryPlace::Imported { .. } => (0, 0, 0),
             };

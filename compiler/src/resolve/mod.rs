@@ -114,7 +114,7 @@ fn assemble<'a>(
     let mut types = spaces::Types::default();
     let mut envs: PrimaryMap<CoreInstance, Env> = PrimaryMap::new();
     for instance in parts.keys() {
-        let env = spaces::env(instance, &parts, &envs, &mut types, &mut areas, &mut rows, page_size);
+        let env = spaces::env(instance, &parts, &envs, &mut types, &mut areas, &mut rows, options);
         envs.push(env);
     }
     let state = linkage.map(|linkage| glue::State::place(linkage, &mut areas[0].block));

@@ -10,8 +10,9 @@ use precast_abi::types::{FuncType, ValType};
 use super::fold::{Surroundings, Target};
 use super::{Origin, Part, Parts, Source, origin};
 use crate::component::linkage::{CoreInstance, CoreItem};
-use crate::layout::{Block, GroupArea};
+use crate::layout::{self, Block, GroupArea};
 use crate::module::{ElementMode, Module};
+use crate::options::{self, Options};
 use crate::program::{
     Const, Env, FuncImport, Global, GlobalPlace, Memory, MemoryPlace, Program, Rows, SegmentPlace, Table, TablePlace,
     TypeId,
@@ -81,7 +82,7 @@ pub(super) fn env(
     types: &mut Types,
     areas: &mut [GroupArea],
     rows: &mut Rows,
-    page_size: u64,
+    options: &Options<'_>,
 ) -> Env {
     let part = &parts[instance];
     let area = &mut areas[part.group.as_u32() as usize];
@@ -90,7 +91,7 @@ pub(super) fn env(
         Some(_) => Provider::Program,
         None => Provider::Own,
     };
-    let mut spaces = Spaces { instance, part, parts, area, rows, page_size };
+    let mut spaces = Spaces { instance, part, parts, area, rows, options };
     Env {
         types: part.module.types.iter().map(|ty| types.intern(ty)).collect(),
         funcs: Vec::new(),
@@ -119,7 +120,7 @@ struct Spaces<'a> {
     parts: &'a Parts<'a>,
     area: &'a mut GroupArea,
     rows: &'a mut Rows,
-    page_size: u64,
+    options: &'a Options<'a>,
 }
 
 // Imports of the program get a cell of 0 here and the real one when the layout is known.
@@ -160,7 +161,9 @@ impl<'a> Spaces<'a> {
             let place = match provided(ExternKind::Memory, index) {
                 Provider::Own => {
                     let size_word = self.block().word();
-                    MemoryPlace::Own { start: self.area.memory(self.page_size), size_word }
+                    let (model, page_size) = (self.options.memory_model, self.options.arch.max_page_size());
+                    let reservation = layout::reservation(model, page_size, ty.min, ty.max);
+                    MemoryPlace::Own { start: self.area.memory(reservation), size_word, reservation }
                 }
                 Provider::Program => MemoryPlace::Imported { cell: 0 },
                 Provider::Instance(env, index) => {
@@ -169,7 +172,11 @@ impl<'a> Spaces<'a> {
                 }
             };
             let row = Self::row(&mut self.rows.memories, self.instance, index);
-            memories.push(Memory { place, model: MemoryModel::Guarded, min: ty.min, max: ty.max, row });
+            let model = match self.options.memory_model {
+                options::MemoryModel::Guarded => MemoryModel::Guarded,
+                options::MemoryModel::Checked { .. } => MemoryModel::Checked,
+            };
+            memories.push(Memory { place, model, min: ty.min, max: ty.max, row });
         }
         memories
     }

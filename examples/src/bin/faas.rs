@@ -1,8 +1,9 @@
 //! A small FaaS host: `/NAME/…` is answered by the component `NAME.so` of a folder, each request in a fresh instance.
 //!
 //! ```text
-//! precast compile hello.wasm -o functions/hello.so
-//! cargo run -p precast-examples --bin faas -- functions 127.0.0.1:8080
+//! mkdir functions
+//! cargo run --release --bin precast -- compile tests/guests/wasm/rs-http.p2.wasm -o functions/hello.so
+//! cargo run --release --bin faas -- functions 127.0.0.1:8080
 //! curl http://127.0.0.1:8080/hello/there
 //! ```
 //!
@@ -11,8 +12,8 @@
 
 use std::collections::HashMap;
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +45,8 @@ impl Faas {
         precast_wasi::http::add_to_linker(&mut linker, |ctx| ctx);
         let limits = Limits { memory_bytes: Some(256 << 20), ..Limits::default() };
         let mut functions = HashMap::new();
-        for entry in folder.read_dir()? {
+        let entries = folder.read_dir().map_err(|error| format!("cannot read {}: {error}", folder.display()))?;
+        for entry in entries {
             let path = entry?.path();
             let (Some(name), Some("so")) = (path.file_stem(), path.extension().and_then(|end| end.to_str())) else {
                 continue;
@@ -56,6 +58,12 @@ impl Faas {
         }
         let grants = Grants::parse("clocks,random")?.into_iter().collect();
         Ok(Faas { functions, template: WasiCtx::builder().grants(grants).template()? })
+    }
+
+    fn names(&self) -> String {
+        let mut names: Vec<_> = self.functions.keys().map(String::as_str).collect();
+        names.sort();
+        names.join(", ")
     }
 
     async fn answer(&self, mut request: Request<Incoming>) -> Response<BoxBody<Bytes, Failure>> {
@@ -90,15 +98,25 @@ fn text(status: StatusCode, text: &'static str) -> Response<BoxBody<Bytes, Failu
 }
 
 #[tokio::main]
-async fn main() -> Result<(), HostError> {
+async fn main() -> ExitCode {
+    let Err(error) = serve().await else { return ExitCode::SUCCESS };
+    eprintln!("faas: {error}");
+    ExitCode::FAILURE
+}
+
+async fn serve() -> Result<(), HostError> {
     let mut args = std::env::args().skip(1);
     let folder = args.next().ok_or("usage: faas FOLDER [ADDRESS]")?;
-    let addr: SocketAddr = args.next().as_deref().unwrap_or("127.0.0.1:8080").parse()?;
+    let addr = args.next().unwrap_or("127.0.0.1:8080".into());
     let faas = Arc::new(Faas::open(Path::new(&folder))?);
-    let listener = tokio::net::TcpListener::bind(addr).await?;
-    eprintln!("{} functions on http://{}", faas.functions.len(), listener.local_addr()?);
+    let listener = tokio::net::TcpListener::bind(&addr).await.map_err(|error| format!("{addr}: {error}"))?;
+    eprintln!("functions on http://{}: {}", listener.local_addr()?, faas.names());
     loop {
-        let (stream, _) = listener.accept().await?;
+        let Ok((stream, _)) = listener.accept().await else {
+            // The connection's own failure, or no descriptors left: neither ends the others.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            continue;
+        };
         let faas = faas.clone();
         let answer = service_fn(move |request| {
             let faas = faas.clone();

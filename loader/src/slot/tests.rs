@@ -189,7 +189,7 @@ fn other_faults_are_no_late_writes() {
     let slot = learnt(&artifact);
     let at = |offset: u64| slot.at(offset as usize).addr();
     let late = |offset: u64| crate::late::allow(at(offset));
-    assert!(!late(BASE + WASM_PAGE) && !late(SECOND_MEMORY + 2 * WASM_PAGE), "beyond the memories");
+    assert!(!late(BASE + WASM_PAGE) && !late(SECOND_MEMORY + 16 * WASM_PAGE), "beyond the memories");
     assert!(!late(0) && !crate::late::allow(0), "the host's");
     assert!(late(SECOND_MEMORY + 5) && !late(SECOND_MEMORY + 6), "once for each page");
     drop(slot);
@@ -254,7 +254,7 @@ fn contradicting_tables_are_refused() {
     malformed(|parts| parts.meta.runs[0].len = u64::MAX - PAGE + 1);
     malformed(|parts| parts.meta.runs[0].slot_offset = 0);
     malformed(|parts| parts.meta.runs[1].slot_offset = BASE);
-    malformed(|parts| parts.meta.runs[1].slot_offset = SECOND_MEMORY + 2 * WASM_PAGE);
+    malformed(|parts| parts.meta.runs[1].slot_offset = SECOND_MEMORY + 16 * WASM_PAGE);
     malformed(|parts| parts.meta.runs[1].file_offset += PAGE);
     malformed(|parts| parts.meta.runs[0].file_offset = 0);
 }

@@ -2,11 +2,17 @@
 #![allow(dead_code, reason = "each test program uses a part")]
 #![allow(unreachable_pub, reason = "a module of each test program")]
 
+use precast_compiler::Options;
 use precast_loader::{Artifact, Bound, Instance, Linker};
 
 /// Compiles and opens a module in the text format.
 pub fn artifact(wat: &str) -> Artifact {
-    let bytes = precast_compiler::compile(wat.as_bytes(), &precast_compiler::Options::default()).expect("compiles");
+    artifact_with(wat, &Options::default())
+}
+
+/// The same with options.
+pub fn artifact_with(wat: &str, options: &Options<'_>) -> Artifact {
+    let bytes = precast_compiler::compile(wat.as_bytes(), options).expect("compiles");
     Artifact::open_bytes(&bytes).expect("opens")
 }
 

@@ -94,14 +94,14 @@ const PRIMITIVES: [&str; 12] = ["bool", "s8", "u8", "s16", "u16", "s32", "u32", 
 /// What the keys of maps may be, besides strings.
 const KEYS: [&str; 10] = ["bool", "s8", "u8", "s16", "u16", "s32", "u32", "s64", "u64", "char"];
 /// Numbers at the edge of something: characters, lengths, pointers.
-const EDGES: [u32; 20] = [
-    0,
-    1,
-    2,
-    4,
+const EDGES: [u32; 21] = [
     0x7f,
     0x80,
     0xff,
+    0x100,
+    0x8000,
+    0xffff,
+    0x1_0001,
     0xd800,
     0xdfff,
     0x10_ffff,
@@ -114,20 +114,27 @@ const EDGES: [u32; 20] = [
     0x7fff_ffff,
     0x8000_0000,
     0x8000_0001,
+    0xffff_ff00,
     u32::MAX,
 ];
 const ENCODINGS: [&str; 3] = ["utf8", "utf16", "latin1+utf16"];
 
-pub(super) fn case(random: &mut Random) -> Case {
+pub(super) fn honest(random: &mut Random) -> Case {
+    case(random, DEPTH)
+}
+
+fn case(random: &mut Random, depth: usize) -> Case {
     let mut defs = Vec::new();
-    let ty = ty(random, &mut defs, DEPTH);
+    let ty = ty(random, &mut defs, depth);
     let encodings = (0..2 + random.below(2)).map(|_| format_encoding(random)).collect();
     let values = (0..4).map(|_| value(random, &defs, &ty)).collect();
     Case { defs, ty, values, encodings, mischief: None }
 }
 
+/// In a small value, what is wrong is more likely to matter.
 pub(super) fn hostile(random: &mut Random) -> Case {
-    let mut case = case(random);
+    let depth = random.below(DEPTH);
+    let mut case = case(random, depth);
     let early = random.below(2) == 0;
     let deed = match random.below(8) {
         0 => Deed::Point { early, by: edge(random) },
@@ -137,8 +144,8 @@ pub(super) fn hostile(random: &mut Random) -> Case {
             Deed::Replace { place: random.below(case.flats(&case.ty)), bits: high | u64::from(edge(random)) }
         }
         _ => {
-            let start = if early || random.below(2) == 0 { HEAP + 4096 * random.below(4) as u32 } else { RESULT };
-            let within = 4 << random.below(8);
+            let start = if early || random.below(2) == 0 { HEAP + 4096 * random.below(3) as u32 } else { RESULT };
+            let within = 4 << random.below(6);
             let address = start + random.below(within) as u32;
             let bytes = 1 << random.below(3);
             Deed::Write { early, bytes, address: address & !(bytes as u32 - 1), number: edge(random) }
@@ -150,9 +157,10 @@ pub(super) fn hostile(random: &mut Random) -> Case {
 }
 
 fn edge(random: &mut Random) -> u32 {
-    match random.below(4) {
-        0 => random.below(256) as u32,
-        1 => HEAP + random.below(256) as u32,
+    match random.below(5) {
+        0 => random.below(8) as u32,
+        1 => random.below(256) as u32,
+        2 => HEAP + random.below(256) as u32,
         _ => *random.pick(&EDGES),
     }
 }

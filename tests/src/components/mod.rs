@@ -19,7 +19,7 @@ use crate::Random;
 
 /// The case with this seed.
 pub fn case(seed: u64) -> Case {
-    generate::case(&mut Random(seed))
+    generate::honest(&mut Random(seed))
 }
 
 /// The case with this seed, in which one of the components does something wrong.

@@ -261,7 +261,7 @@ impl FuncTranslator<'_> {
     /// The address of a side's memory, and where its size is.
     fn memory_of(&mut self, side: &Side) -> Result<(Value, Place), Error> {
         let (group, memory) = memory(side)?;
-        let MemoryPlace::Own { start, size_word } = memory.place else {
+        let MemoryPlace::Own { start, size_word, .. } = memory.place else {
             return Err(Error::internal("glue", "a memory of a component is imported"));
         };
         let base = self.group_base(group);

@@ -137,7 +137,7 @@ fn program(
         let realloc_type = FuncType { params: vec![ValType::I32; 4], results: vec![ValType::I32] };
         let realloc = func(&mut program, realloc_type, index, elsewhere);
         let memory = Memory {
-            place: MemoryPlace::Own { start: 0, size_word: -0x100 },
+            place: MemoryPlace::Own { start: 0, size_word: -0x100, reservation: 8 << 30 },
             model: MemoryModel::Guarded,
             min: 1,
             max: None,
