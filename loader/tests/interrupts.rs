@@ -127,10 +127,10 @@ const GUEST: &str = r#"(module
 
 const SEEDS: usize = 96;
 
-/// How many steps calls take. Most are so long that they are rarely over before they are interrupted, also on a machine
-/// that does other things.
-const STEPS: [i32; 4] = [20, 400, 400, 400];
-const WORKERS: usize = 2;
+/// Steps of calls that end by themselves, and of those that do not.
+const STEPS: i32 = 20;
+const ENDLESS: i32 = i32::MAX;
+const WORKERS: usize = 4;
 
 /// Random numbers from a seed: splitmix64 (Steele, Lea, Flood 2014).
 struct Random(u64);
@@ -172,11 +172,23 @@ fn open() -> Artifact {
     Artifact::open_bytes(&precast_compiler::compile(GUEST.as_bytes(), &options).unwrap()).unwrap()
 }
 
-/// The data says whether the guest may wait.
-fn bind(artifact: &Artifact) -> Bound<bool> {
+#[derive(Clone, Copy, Default)]
+struct Data {
+    /// Whether the guest can be suspended.
+    waits: bool,
+    /// Whether host functions give the processor to others now and then, such as whoever is to interrupt.
+    yields: bool,
+}
+
+fn bind(artifact: &Artifact) -> Bound<Data> {
     let mut linker = Linker::new();
-    linker.func("host", "tick", |_: &mut Caller<'_, bool>, x: i32| x.wrapping_mul(5).wrapping_add(3));
-    linker.func("host", "back", |caller: &mut Caller<'_, bool>, x: i32| {
+    linker.func("host", "tick", |caller: &mut Caller<'_, Data>, x: i32| {
+        if caller.data().yields && x & 3 == 0 {
+            thread::yield_now();
+        }
+        x.wrapping_mul(5).wrapping_add(3)
+    });
+    linker.func("host", "back", |caller: &mut Caller<'_, Data>, x: i32| {
         let Some(Extern::Func(nested)) = caller.export("nested") else { panic!("it is exported") };
         let nested = nested.typed::<i32, i32>(caller)?;
         // Now and then from another thread.
@@ -186,7 +198,7 @@ fn bind(artifact: &Artifact) -> Bound<bool> {
         };
         result.map_err(HostError::from)
     });
-    linker.func("host", "fail", |_: &mut Caller<'_, bool>, how: i32| -> Result<i32, HostError> {
+    linker.func("host", "fail", |_: &mut Caller<'_, Data>, how: i32| -> Result<i32, HostError> {
         if how == 0 {
             return Err(AsAsked.into());
         }
@@ -197,7 +209,7 @@ fn bind(artifact: &Artifact) -> Bound<bool> {
     linker.func_async("host", "wait", ty, |caller, params| {
         let times = params[0].i32().unwrap();
         Box::pin(async move {
-            if *caller.data() {
+            if caller.data().waits {
                 Later::new(times as u32).await;
             }
             Ok(vec![Val::I32(times + 1)])
@@ -207,11 +219,11 @@ fn bind(artifact: &Artifact) -> Bound<bool> {
 }
 
 /// Calls the guest in one of several ways.
-fn call(instance: &mut Instance<bool>, (steps, seed): Params, random: &mut Random) -> Option<Outcome> {
+fn call(instance: &mut Instance<Data>, (steps, seed): Params, random: &mut Random) -> Option<Outcome> {
     let run = instance.func::<(i32, i32), i64>("run").unwrap();
     let params = (seed as i32, steps);
     let way = random.below(8);
-    *instance.data_mut() = way < 3;
+    *instance.data_mut() = Data { waits: way < 3, yields: random.below(2) == 0 };
     // Some are paused whenever somebody looks.
     instance.set_time_slice((way == 2).then_some(Duration::ZERO)).unwrap();
     let result = catch_unwind(AssertUnwindSafe(|| match way {
@@ -237,9 +249,9 @@ fn call(instance: &mut Instance<bool>, (steps, seed): Params, random: &mut Rando
 }
 
 /// Calls the guest in the simplest way.
-fn call_plainly(instance: &mut Instance<bool>, (steps, seed): Params) -> Outcome {
+fn call_plainly(instance: &mut Instance<Data>, seed: usize) -> Outcome {
     let run = instance.func::<(i32, i32), i64>("run").unwrap();
-    outcome(catch_unwind(AssertUnwindSafe(|| run.call(instance, (seed as i32, steps)))))
+    outcome(catch_unwind(AssertUnwindSafe(|| run.call(instance, (seed as i32, STEPS)))))
 }
 
 fn outcome(result: thread::Result<Result<i64, CallError>>) -> Outcome {
@@ -256,50 +268,18 @@ fn outcome(result: thread::Result<Result<i64, CallError>>) -> Outcome {
     }
 }
 
-/// How the calls end that nobody interrupts.
-fn undisturbed(bound: &Bound<bool>, steps: i32) -> Vec<Outcome> {
-    (0..SEEDS).map(|seed| call_plainly(&mut bound.instantiate(false).unwrap(), (steps, seed))).collect()
-}
-
-/// What a call takes, about, if nothing disturbs it.
-fn typical(bound: &Bound<bool>, steps: i32) -> Duration {
-    let time = || {
-        let begin = Instant::now();
-        undisturbed(bound, steps);
-        begin.elapsed() / SEEDS as u32
-    };
-    (0..5).map(|_| time()).min().expect("five times")
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What a worker and the thread that interrupts it share.
-#[derive(Default)]
-struct Target {
-    /// Of the worker's next call, which waits for it to be taken.
-    handle: Mutex<Option<InterruptHandle>>,
-    /// That call begins now; who interrupts takes this back.
-    begins: AtomicBool,
-}
-
-/// Waits for something that should not take long.
-fn wait_until(is_so: impl Fn() -> bool) {
-    for turn in 0.. {
-        if is_so() {
-            return;
-        }
-        if turn % 1000 == 999 { thread::yield_now() } else { std::hint::spin_loop() }
-    }
-}
-
 /// What the threads share.
 struct Shared {
-    /// By the index of the steps, and the seed.
-    expected: [Vec<Outcome>; STEPS.len()],
-    targets: [Target; WORKERS],
+    /// By the seed.
+    expected: Vec<Outcome>,
+    /// Of the call that each worker makes now, unless it is interrupted already.
+    targets: [Mutex<Option<InterruptHandle>>; WORKERS],
     done: AtomicBool,
+    workers: AtomicUsize,
     calls: AtomicUsize,
     interrupted: AtomicUsize,
     /// Of these, calls whose guest had begun.
@@ -307,25 +287,31 @@ struct Shared {
 }
 
 /// Runs instances that are interrupted, and others in between.
-fn work(shared: &Shared, target: &Target, mut random: Random) {
+fn work(shared: &Shared, target: &Mutex<Option<InterruptHandle>>, mut random: Random) {
+    struct Ended<'a>(&'a AtomicUsize);
+    impl Drop for Ended<'_> {
+        fn drop(&mut self) {
+            self.0.fetch_sub(1, Relaxed);
+        }
+    }
+    let _ended = Ended(&shared.workers);
     let (artifact, quiet) = (open(), open());
     let (bound, quiet) = (bind(&artifact), bind(&quiet));
     let (fresh, _) = artifact.slot_hashes().unwrap();
     while !shared.done.load(Relaxed) {
-        let mut instance = bound.instantiate(false).unwrap();
-        let (length, seed) = (random.below(STEPS.len()), random.below(SEEDS));
-        *lock(&target.handle) = Some(instance.interrupt_handle().unwrap());
-        wait_until(|| lock(&target.handle).is_none() || shared.done.load(Relaxed));
-        target.begins.store(true, Relaxed);
-        let outcome = call(&mut instance, (STEPS[length], seed), &mut random);
+        let mut instance = bound.instantiate(Data::default()).unwrap();
+        let (seed, ends) = (random.below(SEEDS), random.below(4) == 0);
+        *lock(target) = Some(instance.interrupt_handle().unwrap());
+        let outcome = call(&mut instance, (if ends { STEPS } else { ENDLESS }, seed), &mut random);
+        *lock(target) = None;
         shared.calls.fetch_add(1, Relaxed);
         if let Some(Outcome::Interrupted(begun)) = outcome {
             shared.begun.fetch_add(usize::from(begun), Relaxed);
             shared.interrupted.fetch_add(1, Relaxed);
             // It goes on from wherever it is, and does no harm.
-            call(&mut instance, (STEPS[0], random.below(SEEDS)), &mut random);
+            call(&mut instance, (STEPS, random.below(SEEDS)), &mut random);
         } else if let Some(outcome) = outcome {
-            assert_eq!(outcome, shared.expected[length][seed], "seed {seed}");
+            assert_eq!((outcome, ends), (shared.expected[seed], true), "seed {seed}");
         }
         drop(instance);
         assert_eq!(artifact.idle_hashes(), [fresh], "seed {seed} ended as {outcome:?}");
@@ -336,13 +322,40 @@ fn work(shared: &Shared, target: &Target, mut random: Random) {
 }
 
 /// Runs an instance that nobody interrupts.
-fn check_one(shared: &Shared, bound: &Bound<bool>, random: &mut Random) {
-    let mut instance = bound.instantiate(false).unwrap();
+fn check_one(shared: &Shared, bound: &Bound<Data>, random: &mut Random) {
+    let mut instance = bound.instantiate(Data::default()).unwrap();
     if random.below(2) == 0 {
         instance.interrupt_handle().unwrap();
     }
     let seed = random.below(SEEDS);
-    assert_eq!(call_plainly(&mut instance, (STEPS[0], seed)), shared.expected[0][seed], "seed {seed}");
+    assert_eq!(call_plainly(&mut instance, seed), shared.expected[seed], "seed {seed}");
+}
+
+/// Interrupts `count` calls, each some time after it was seen first.
+fn interrupt(shared: &Shared, count: u64, random: &mut Random) {
+    let mut gone = Vec::new();
+    for _ in 0..count {
+        let handle = loop {
+            match lock(&shared.targets[random.below(WORKERS)]).take() {
+                Some(handle) => break handle,
+                None => thread::yield_now(),
+            }
+            if shared.workers.load(Relaxed) < WORKERS {
+                return;
+            }
+        };
+        let (begin, delay) = (Instant::now(), random.below(50_000));
+        while (begin.elapsed().as_nanos() as usize) < delay {
+            std::hint::spin_loop();
+        }
+        handle.interrupt();
+        if random.below(8) == 0 {
+            gone.push(handle);
+        }
+        if gone.len() > 16 {
+            gone.swap_remove(random.below(8)).interrupt();
+        }
+    }
 }
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -356,19 +369,18 @@ fn nothing_is_corrupted() {
     let artifact = open();
     let bound = bind(&artifact);
     let shared = Shared {
-        expected: STEPS.map(|steps| undisturbed(&bound, steps)),
+        expected: (0..SEEDS).map(|seed| call_plainly(&mut bound.instantiate(Data::default()).unwrap(), seed)).collect(),
         targets: Default::default(),
         done: AtomicBool::new(false),
+        workers: AtomicUsize::new(WORKERS),
         calls: AtomicUsize::new(0),
         interrupted: AtomicUsize::new(0),
         begun: AtomicUsize::new(0),
     };
     for kind in [Outcome::Failed, Outcome::Panicked, Outcome::Trap(TrapCode::StackOverflow)] {
-        assert!(shared.expected[0].contains(&kind), "{:?}", shared.expected);
+        assert!(shared.expected.contains(&kind), "{:?}", shared.expected);
     }
-    assert!(shared.expected[0].iter().filter(|outcome| matches!(outcome, Outcome::Value(_))).count() > SEEDS / 2);
-    // Early, so that few have ended by then.
-    let longest = typical(&bound, STEPS[1]).as_nanos() as usize / 4;
+    assert!(shared.expected.iter().filter(|outcome| matches!(outcome, Outcome::Value(_))).count() > SEEDS / 2);
     thread::scope(|scope| {
         for target in &shared.targets {
             let random = Random(random.next());
@@ -382,29 +394,15 @@ fn nothing_is_corrupted() {
                 thread::sleep(Duration::from_micros(200));
             }
         });
-        let mut gone: Vec<InterruptHandle> = Vec::new();
-        for _ in 0..count {
-            let target = &shared.targets[random.below(WORKERS)];
-            wait_until(|| lock(&target.handle).is_some());
-            let handle = lock(&target.handle).take().expect("only taken here");
-            wait_until(|| target.begins.swap(false, Relaxed));
-            let (begin, delay) = (Instant::now(), random.below(longest));
-            while (begin.elapsed().as_nanos() as usize) < delay {
-                std::hint::spin_loop();
-            }
-            handle.interrupt();
-            if random.below(8) == 0 {
-                gone.push(handle);
-            }
-            if gone.len() > 16 {
-                gone.swap_remove(random.below(8)).interrupt();
-            }
-        }
+        interrupt(shared, count, &mut random);
         shared.done.store(true, Relaxed);
+        // Calls without an end.
+        while shared.workers.load(Relaxed) > 0 {
+            shared.targets.iter().filter_map(|target| lock(target).take()).for_each(|handle| handle.interrupt());
+            thread::yield_now();
+        }
     });
     let [calls, interrupted, begun] = [shared.calls, shared.interrupted, shared.begun].map(AtomicUsize::into_inner);
-    println!(
-        "longest {longest} seed {seed}: {count} interrupts; {calls} calls, {interrupted} interrupted, {begun} after they had begun"
-    );
-    assert!(begun as u64 > count / 4, "too few calls were interrupted");
+    println!("seed {seed}: {count} interrupts; {calls} calls, {interrupted} interrupted, {begun} after they had begun");
+    assert!(begun as u64 > count / 2, "too few calls were interrupted");
 }
