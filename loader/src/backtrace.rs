@@ -138,15 +138,16 @@ impl Walk {
     /// The stack is mapped.
     unsafe fn fault(&mut self, registers: &Registers) {
         self.found.push(registers.pc, Kind::Fault);
-        let at_start =
-            code::find(registers.pc).and_then(|code| code.function_at(registers.pc)).is_some_and(|at| at.1 == 0);
-        if at_start {
-            // The function has not pushed the frame pointer yet, so that is its caller's.
+        // A function that is about to make its frame, or has just left it, leaves its caller's in the frame pointer.
+        let place = || {
+            let code = code::find(registers.pc)?;
+            Some((code.function_at(registers.pc)?.1, code.byte_at(registers.pc)?))
+        };
+        if let Some((offset, next)) = place()
             // SAFETY: the caller's promise.
-            let read = |address| unsafe { self.word(address) };
-            if let Some(pc) = arch::return_address_at_start(registers, read) {
-                self.found.push(pc, Kind::Return);
-            }
+            && let Some(pc) = arch::return_address_without_frame(registers, offset, next, |at| unsafe { self.word(at) })
+        {
+            self.found.push(pc, Kind::Return);
         }
         // SAFETY: the caller's promise.
         unsafe { self.follow(registers.fp) };

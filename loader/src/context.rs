@@ -12,16 +12,22 @@
 use std::any::Any;
 use std::ops::Range;
 use std::ptr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::task::Waker;
+use std::time::Duration;
+
+use precast_abi::trap::TrapCode;
 
 use crate::HostError;
+use crate::interrupt::{self, Interrupts};
 use crate::suspend::Pending;
-use crate::sys::arch;
+use crate::sys::{Registers, arch};
 use crate::trap::Trap;
 
 mod activation;
-pub(crate) use activation::{Activation, current, set_prepared, set_watch, watch};
-use activation::{activate, no_room};
+pub(crate) use activation::{Activation, activations, current, set_prepared, set_watch, watch};
+use activation::{activate, refused, unless_interrupted};
 
 /// What the assembly, the signal handler and the host's border share: one for each store, at an address that
 /// does not change. [`precast_abi::host::HostWords::CONTEXT`] of every instance in the store points to it.
@@ -36,6 +42,15 @@ pub(crate) struct Context {
     pub(crate) saved: [usize; arch::SAVED],
     /// The stack of the store's first instance, on which all its instances run; empty before there is one.
     pub(crate) stack: Range<usize>,
+    /// Entries whose frames would begin below this are looked at more closely: there may be no room, or, if this is more
+    /// than all addresses, there may be handles.
+    entry_limit: usize,
+    /// Other than 0 if a signal found the guest in a host call that it should perhaps not return from.
+    pub(crate) noted: AtomicU32,
+    /// What handles that interrupt the store share with it; none if there have never been any.
+    pub(crate) interrupts: Option<Arc<Interrupts>>,
+    /// How suspendable entries give their thread back.
+    pub(crate) slice: Option<Box<Slice>>,
     /// The host's `T`, set by each outermost and nested entry.
     pub(crate) data: *mut (),
     /// The store, for whoever knows its type.
@@ -66,6 +81,12 @@ pub(crate) struct Border {
     pub(crate) guest_pc: usize,
 }
 
+/// How long a guest may run before it is paused, and where its registers are then.
+pub(crate) struct Slice {
+    length: Duration,
+    pub(crate) paused: arch::Paused,
+}
+
 /// Why guest code did not return.
 pub(crate) enum Abort {
     /// It trapped.
@@ -84,6 +105,8 @@ pub(crate) mod status {
     pub(crate) const ABANDONED: u32 = 2;
     /// A host function waits, and the guest's stack is left as it is.
     pub(crate) const SUSPENDED: u32 = 3;
+    /// The guest was interrupted to go on later; [`super::Slice::paused`] has its registers.
+    pub(crate) const PAUSED: u32 = 4;
 }
 
 /// What a host call returns to the assembly: 0 to go on.
@@ -115,6 +138,10 @@ impl Context {
             resumable_sp: 0,
             saved: [0; arch::SAVED],
             stack: 0..0,
+            entry_limit: usize::MAX,
+            noted: AtomicU32::new(0),
+            interrupts: None,
+            slice: None,
             data: ptr::null_mut(),
             store: ptr::null_mut(),
             pending: None,
@@ -137,6 +164,20 @@ impl Context {
         assert!(!self.has_stack(), "the stack of a store changed");
         self.stack = stack;
         self.border = self.idle();
+        self.limit_entries();
+    }
+
+    fn limit_entries(&mut self) {
+        let is_simple = self.has_stack() && self.interrupts.is_none();
+        self.entry_limit = if is_simple { self.stack.start + ENTRY_ROOM } else { usize::MAX };
+    }
+
+    /// What handles share with the context, which no entry may be under way of. There is no way back: entries take longer
+    /// from now on.
+    pub(crate) fn share_interrupts(&mut self) -> Arc<Interrupts> {
+        let interrupts = Arc::clone(self.interrupts.get_or_insert_default());
+        self.limit_entries();
+        interrupts
     }
 
     /// The border while no entry is under way.
@@ -151,6 +192,13 @@ impl Context {
         self.poisoned = true;
     }
 
+    /// The border around the next entry.
+    #[inline(always)]
+    fn outer(&self) -> Border {
+        // That of the outermost entry is known. Reading what was written a moment ago in other pieces is slow.
+        if self.is_idle() { self.idle() } else { self.border }
+    }
+
     /// Whether no entry is under way, on whatever thread.
     #[inline(always)]
     pub(crate) fn is_idle(&self) -> bool {
@@ -162,10 +210,20 @@ impl Context {
         !self.waker.is_null() && self.border.host_sp == self.resumable_sp
     }
 
+    /// Has suspendable entries pause the guest when it has run for so long, where that is possible. Whether it is.
+    pub(crate) fn set_slice(&mut self, length: Option<Duration>) -> bool {
+        self.slice = length.and_then(|length| Some(Box::new(Slice { length, paused: arch::Paused::new()? })));
+        self.slice.is_some() == length.is_some()
+    }
+
+    /// Where the registers are to be left of the guest that runs now, if it can be paused.
+    pub(crate) fn pause(&mut self) -> Option<&mut arch::Paused> {
+        if self.can_suspend() { self.slice.as_mut().map(|slice| &mut slice.paused) } else { None }
+    }
+
     /// Whether there is room for frames that begin at `guest_sp`.
-    #[inline(always)]
     fn has_room(&self, guest_sp: usize) -> bool {
-        guest_sp >= self.stack.start + ENTRY_ROOM
+        self.has_stack() && guest_sp >= self.stack.start + ENTRY_ROOM
     }
 }
 
@@ -184,15 +242,51 @@ pub(crate) unsafe fn enter(
     code: *const u8,
     values: *mut u64,
 ) -> Result<(), Box<Abort>> {
-    // SAFETY: the caller vouches for the context, and references to it end before the guest runs. The assembly's own
-    // demand, room on the stack, is checked. An entry that no call of `enter_suspendable` made cannot be suspended.
+    // SAFETY: as the caller says.
     unsafe {
-        let is_outermost = (*context).is_idle();
-        // The border of the outermost entry is known. Reading what was written a moment ago in other pieces is slow.
-        let outer = if is_outermost { (*context).idle() } else { (*context).border };
-        if !(*context).has_room(outer.guest_sp) {
-            return Err(no_room(context));
+        let outer = (*context).outer();
+        if outer.guest_sp < (*context).entry_limit {
+            return enter_with_care(context, entry, base, code, values);
         }
+        enter_from(context, outer, entry, base, code, values)
+    }
+}
+
+/// # Safety
+/// As [`enter`].
+#[cold]
+unsafe fn enter_with_care(
+    context: *mut Context,
+    entry: *const u8,
+    base: *mut u8,
+    code: *const u8,
+    values: *mut u64,
+) -> Result<(), Box<Abort>> {
+    // SAFETY: as the caller says.
+    unsafe {
+        let outer = (*context).outer();
+        if !(*context).has_room(outer.guest_sp) {
+            return Err(refused(context, TrapCode::StackOverflow));
+        }
+        unless_interrupted(context, || enter_from(context, outer, entry, base, code, values))
+    }
+}
+
+/// # Safety
+/// As [`enter`], and there is room for frames that begin at the guest's stack pointer of `outer`, the border.
+#[inline(always)]
+unsafe fn enter_from(
+    context: *mut Context,
+    outer: Border,
+    entry: *const u8,
+    base: *mut u8,
+    code: *const u8,
+    values: *mut u64,
+) -> Result<(), Box<Abort>> {
+    // SAFETY: the caller vouches for the context, and references to it end before the guest runs. The assembly's own
+    // demand is room on the stack. An entry that no call of `enter_suspendable` made cannot be suspended.
+    unsafe {
+        let is_outermost = outer.host_sp == 0;
         let end = activate(context, outer, || {
             let status = arch::enter(context, entry, base, code, values);
             (*context).border = if is_outermost { (*context).idle() } else { outer };
@@ -215,6 +309,8 @@ pub(crate) enum Progress {
     Returned,
     /// The guest waits for [`Context::waiting`]. It is still under way: see [`resume`] and [`Context::abandon`].
     Suspended,
+    /// The guest has run long enough for now. It is still under way: see [`resume_paused`] and [`Context::abandon`].
+    Paused,
 }
 
 /// As [`enter`], but host functions may suspend the guest, to have `waker` woken when it can go on. Must be the outermost
@@ -235,7 +331,7 @@ pub(crate) unsafe fn enter_suspendable(
     unsafe {
         debug_assert!((*context).is_idle());
         if !(*context).has_room((*context).idle().guest_sp) {
-            return Err(no_room(context));
+            return Err(refused(context, TrapCode::StackOverflow));
         }
         proceed(context, waker, || arch::enter_suspendable(context, entry, base, code, values))
     }
@@ -251,6 +347,19 @@ pub(crate) unsafe fn resume(context: *mut Context, waker: &Waker) -> Result<Prog
     unsafe { proceed(context, waker, || arch::resume(context)) }
 }
 
+/// Lets a paused guest go on, on whatever thread.
+///
+/// # Safety
+/// As [`enter_suspendable`], which was called with this context, and the last call of it, of [`resume`] or of this left the
+/// guest paused.
+pub(crate) unsafe fn resume_paused(context: *mut Context, waker: &Waker) -> Result<Progress, Box<Abort>> {
+    // SAFETY: as the caller says, the context has the registers of the paused guest.
+    unsafe { proceed(context, waker, || arch::resume_paused(context)) }
+}
+
+/// Bytes below the stack pointer that a paused guest may use.
+const RED_ZONE: usize = 128;
+
 /// # Safety
 /// As [`enter_suspendable`]; `run` runs the guest of the context's only entry.
 unsafe fn proceed(context: *mut Context, waker: &Waker, run: impl FnOnce() -> u32) -> Result<Progress, Box<Abort>> {
@@ -258,10 +367,20 @@ unsafe fn proceed(context: *mut Context, waker: &Waker, run: impl FnOnce() -> u3
     unsafe {
         let outer = (*context).idle();
         (*context).waker = waker;
-        let end = activate(context, outer, run);
+        let slice = (*context).slice.as_ref().map(|slice| slice.length);
+        let end = unless_interrupted(context, || interrupt::with_slice(slice, || activate(context, outer, run)));
         (*context).waker = ptr::null();
         match end {
             Ok(status::SUSPENDED) => return Ok(Progress::Suspended),
+            Ok(status::PAUSED) => {
+                // As if it called the host here.
+                if let Some(slice) = &(*context).slice {
+                    let Registers { pc, sp, fp, .. } = slice.paused.registers();
+                    let border = &mut (*context).border;
+                    (border.guest_sp, border.guest_fp, border.guest_pc) = (sp - RED_ZONE, fp, pc + 1);
+                }
+                return Ok(Progress::Paused);
+            }
             Ok(_) => (*context).border = outer,
             Err(_) => (*context).abandon(),
         }

@@ -49,7 +49,7 @@ mod typed;
 mod val;
 
 pub use artifact::{Artifact, FunctionInfo, OpenOptions, Policy, Sizes};
-pub use interrupt::with_deadline;
+pub use interrupt::{CannotInterrupt, InterruptHandle, with_deadline, with_deadline_async};
 pub use open_error::{Digest, OpenError, OpenErrorKind};
 pub use precast_abi::trap::TrapCode;
 pub use precast_abi::types::{FuncType, ValType};

@@ -102,6 +102,12 @@ impl Code {
         u32::try_from(offset).ok()
     }
 
+    /// The first byte of the instruction at `pc`.
+    pub(crate) fn byte_at(&self, pc: usize) -> Option<u8> {
+        let offset = u64::from(self.text_offset(pc)?) + self.meta.header.text_offset;
+        self.mapping.bytes().get(usize::try_from(offset).ok()?).copied()
+    }
+
     /// The function that the address `pc` lies in, and where in it. Allocates nothing.
     pub(crate) fn function_at(&self, pc: usize) -> Option<(FunctionRow, u32)> {
         let offset = self.text_offset(pc)?;

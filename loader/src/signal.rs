@@ -7,7 +7,7 @@
 //! What comes in: SIGSEGV, SIGBUS, SIGILL, SIGFPE. A late write, whatever code it is in, is done again (`late.rs`). A
 //! fault is ours too if the thread has an activation, the pc is registered guest text, and either the address lies in
 //! the guard below the activation's stack or the pc has a trap site. What goes out then: code and registers in the
-//! activation, and a continuation in the exit of `enter`. Everything else goes to the handler that was there before.
+//! activation, and a continuation in the exit of `enter`. The fault at which a pause ends continues in the guest. Everything else goes to the handler that was there before.
 //!
 //! # Safety
 //! The handler believes the kernel's arguments. An activation is valid as long as it is the thread's current one.
@@ -22,9 +22,10 @@ use precast_abi::slot::STACK_GUARD;
 use precast_abi::trap::TrapCode;
 
 use crate::code;
-use crate::context::{self, Activation};
+use crate::context::{self, Activation, status};
+use crate::interrupt;
 use crate::late;
-use crate::sys::signals::{self, SignalStack};
+use crate::sys::signals::{self, SignalStack, ThreadId};
 use crate::sys::{Registers, arch};
 
 /// Why a thread cannot run guests.
@@ -58,7 +59,7 @@ struct Prepared(#[expect(dead_code, reason = "held for its destructor")] SignalS
 
 impl Drop for Prepared {
     fn drop(&mut self) {
-        context::set_prepared(false);
+        context::set_prepared(None);
     }
 }
 
@@ -66,16 +67,17 @@ thread_local! {
     static PREPARED: OnceCell<Prepared> = const { OnceCell::new() };
 }
 
-/// Makes sure that faults of guest code on this thread become traps, and says so to [`context`].
-pub(crate) fn prepare_thread() -> Result<(), ThreadError> {
+/// Makes sure that faults of guest code on this thread become traps, and says so to [`context`]: which thread it is.
+pub(crate) fn prepare_thread() -> Result<ThreadId, ThreadError> {
     PREPARED
         .try_with(|prepared| {
             if prepared.get().is_none() {
                 let stack = prepare()?;
                 prepared.get_or_init(|| Prepared(stack));
             }
-            context::set_prepared(true);
-            Ok(())
+            let thread = ThreadId::current();
+            context::set_prepared(Some(thread));
+            Ok(thread)
         })
         .unwrap_or(Err(ThreadError::Ending))
 }
@@ -86,6 +88,7 @@ fn prepare() -> Result<SignalStack, ThreadError> {
         return Err(ThreadError::ShadowStack);
     }
     install_handlers().map_err(ThreadError::Handlers)?;
+    signals::unblock(interrupt::SIGNAL).map_err(ThreadError::Handlers)?;
     SignalStack::ensure().map_err(ThreadError::SignalStack)
 }
 
@@ -122,9 +125,15 @@ unsafe extern "C" fn handle(signal: signals::c_int, info: *mut signals::siginfo_
         unsafe {
             let activation = &*activation;
             let registers = arch::registers(context);
+            if arch::is_pause_end(registers.pc)
+                && let Some(slice) = &(*activation.context).slice
+            {
+                slice.paused.restore(context);
+                return;
+            }
             if let Some(code) = classify(activation, signal, (*info).si_addr().addr(), &registers) {
                 activation.fault.set(Some((code, registers)));
-                arch::redirect_to_exit(context, activation.context);
+                arch::redirect_to_exit(context, activation.context, status::TRAPPED);
                 return;
             }
         }

@@ -18,10 +18,12 @@ use std::mem::MaybeUninit;
 use std::ops::Range;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use crate::component;
 use crate::context::Context;
 use crate::externs::Extern;
+use crate::interrupt::{self, CannotInterrupt, InterruptHandle};
 use crate::record::InstanceRecord;
 use crate::references::References;
 
@@ -234,6 +236,34 @@ impl<T> Store<T> {
         // SAFETY: `new` leaked the box, and `ManuallyDrop` keeps `drop` from taking it too.
         let parts = unsafe { Box::from_raw(store.parts.as_ptr()) };
         parts.data
+    }
+
+    /// A handle with which other threads can stop the guest of this store.
+    ///
+    /// The first one in a process starts a thread and handles the signal `SIGURG`. Calls into a store with a handle take
+    /// some nanoseconds more.
+    ///
+    /// # Errors
+    /// The thread does not start.
+    pub fn interrupt_handle(&mut self) -> Result<InterruptHandle, CannotInterrupt> {
+        interrupt::ensure()?;
+        // SAFETY: the store is alive, and the store is borrowed
+        // exclusively, so that no guest of it runs whose entry found none.
+        let context = unsafe { &mut (*self.inner().as_ptr()).context };
+        Ok(InterruptHandle::new(context.share_interrupts()))
+    }
+
+    /// Has guests of this store that are called by `call_async` and its like give their thread back when they have run for
+    /// `slice`, some milliseconds later at most: the future is not ready then, wakes its task at once, and the guest goes
+    /// on where it was when the future is polled next. What a host function calls is not paused.
+    ///
+    /// # Errors
+    /// As [`Self::interrupt_handle`]; and on AArch64.
+    pub fn set_time_slice(&mut self, slice: Option<Duration>) -> Result<(), CannotInterrupt> {
+        interrupt::ensure()?;
+        // SAFETY: as in `interrupt_handle`.
+        let context = unsafe { &mut (*self.inner().as_ptr()).context };
+        if context.set_slice(slice) { Ok(()) } else { Err(CannotInterrupt::UNSUPPORTED) }
     }
 
     /// The export of an instance called `name`.

@@ -129,6 +129,8 @@ enum State {
     New,
     /// The guest is suspended, and waits for this. There is nothing only for a moment.
     Suspended(Option<Pending>),
+    /// The guest is paused, and can go on at any time.
+    Paused,
     Done,
 }
 
@@ -181,12 +183,19 @@ impl Future for Call {
                 let Poll::Ready(result) = pending.as_mut().poll(cx) else { return Poll::Pending };
                 this.resume(result, cx.waker())
             }
+            // SAFETY: the guest is the one that `enter` entered, and paused.
+            State::Paused => unsafe { context::resume_paused(this.context(), cx.waker()) },
             State::Done => panic!("a call was polled after its end"),
         };
         match end {
             Ok(Progress::Suspended) => {
                 // SAFETY: the store is alive, and the guest does not run. The host call polled the future just now.
                 this.state = State::Suspended(unsafe { (*this.context()).waiting.take() });
+                return Poll::Pending;
+            }
+            Ok(Progress::Paused) => {
+                this.state = State::Paused;
+                cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
             Ok(Progress::Returned) => this.state = State::Done,
@@ -207,9 +216,13 @@ impl Call {
                 unsafe { (*self.0).abandon() };
             }
         }
-        if let State::Suspended(pending) = std::mem::replace(&mut self.state, State::Done) {
-            let _abandon = Abandon(self.context());
-            drop(pending);
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Suspended(pending) => {
+                let _abandon = Abandon(self.context());
+                drop(pending);
+            }
+            State::Paused => drop(Abandon(self.context())),
+            State::New | State::Done => {}
         }
     }
 }

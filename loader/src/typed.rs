@@ -8,11 +8,13 @@
 
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::time::Instant;
 
 use precast_abi::types::ValType;
 
 use crate::call::{self, CallError};
 use crate::externs::Func;
+use crate::interrupt;
 use crate::record::InstanceRecord;
 use crate::references::{self, ForeignStore};
 use crate::store::{AsStore, StoreInner};
@@ -297,6 +299,18 @@ impl<P: WasmParams, R: WasmResults> TypedFunc<P, R> {
             call::enter(record, self.entry, self.func.id.text, cells)?;
             Ok(R::load(cells, At(record)))
         }
+    }
+
+    /// As [`Self::call`], but the guest traps with [`crate::TrapCode::Interrupted`] if it still runs at `deadline`: see
+    /// [`crate::with_deadline`]. Asynchronous calls have [`crate::with_deadline_async`].
+    ///
+    /// # Errors
+    /// As [`Self::call`]; and if there can be no deadlines in this process or thread.
+    ///
+    /// # Panics
+    /// As [`Self::call`].
+    pub fn call_with_deadline(&self, store: &mut impl AsStore, params: P, deadline: Instant) -> Result<R, CallError> {
+        interrupt::call_with_deadline(deadline, || self.call(store, params))
     }
 
     /// Calls the function, from where its thread may go on meanwhile: while an async host function waits, so does the

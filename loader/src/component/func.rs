@@ -12,6 +12,7 @@ mod passing;
 
 use std::marker::PhantomData;
 use std::sync::Arc;
+use std::time::Instant;
 
 use precast_abi::component::{MAX_FLAT_PARAMS, MAX_FLAT_RESULTS};
 use precast_abi::trap::TrapCode;
@@ -29,6 +30,7 @@ use crate::HostError;
 use crate::bindings::Bindings;
 use crate::call::{self, CallError};
 use crate::externs::ExportError;
+use crate::interrupt;
 use crate::record::InstanceRecord;
 use crate::suspend;
 use passing::{Passing, poll_once};
@@ -146,6 +148,23 @@ impl<P: LowerParams, R: Lift> TypedFunc<P, R> {
     #[inline]
     pub fn call<T: 'static>(&self, instance: &mut Instance<T>, params: P) -> Result<R, CallError> {
         call(instance, &self.site, |cx, cells| lower_params(&params, cx, cells), lift_result::<R>)
+    }
+
+    /// As [`Self::call`], but the guest traps with [`TrapCode::Interrupted`] if it still runs at `deadline`: see
+    /// [`crate::with_deadline`]. Asynchronous calls have [`crate::with_deadline_async`].
+    ///
+    /// # Errors
+    /// As [`Func::call`]; and if there can be no deadlines in this process or thread.
+    ///
+    /// # Panics
+    /// As [`Func::call`].
+    pub fn call_with_deadline<T: 'static>(
+        &self,
+        instance: &mut Instance<T>,
+        params: P,
+        deadline: Instant,
+    ) -> Result<R, CallError> {
+        interrupt::call_with_deadline(deadline, || self.call(instance, params))
     }
 
     /// As [`Self::call`]; host functions that the guest calls may wait. See [`Func::call_async`].

@@ -5,6 +5,7 @@
 
 use std::any::TypeId;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::fault;
 use super::func::{ExportSite, Func, TypedFunc};
@@ -17,6 +18,7 @@ use super::version;
 use crate::bindings::Maker;
 use crate::externs::ExportError;
 use crate::instance::{InstantiateError, LimitError, Limits};
+use crate::interrupt::{CannotInterrupt, InterruptHandle};
 use crate::record::{self, InstanceRecord};
 use crate::store::{Store, StoreInner, sealed::Sealed};
 
@@ -151,6 +153,22 @@ impl<T> Instance<T> {
     /// Drops the instance and gives the host's data back. Guests' destructors are not called.
     pub fn into_data(self) -> T {
         self.store.into_data()
+    }
+
+    /// A handle with which other threads can stop the guest: see [`Store::interrupt_handle`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn interrupt_handle(&mut self) -> Result<InterruptHandle, CannotInterrupt> {
+        self.store.interrupt_handle()
+    }
+
+    /// Has asynchronous calls give their thread back now and then: see [`Store::set_time_slice`].
+    ///
+    /// # Errors
+    /// As that.
+    pub fn set_time_slice(&mut self, slice: Option<Duration>) -> Result<(), CannotInterrupt> {
+        self.store.set_time_slice(slice)
     }
 
     /// The function `name` of the exported instance `interface` (empty: of the component itself), to be called with a

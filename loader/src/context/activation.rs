@@ -16,6 +16,7 @@ use crate::backtrace::Backtrace;
 use crate::interrupt::Watch;
 use crate::signal;
 use crate::sys::Registers;
+use crate::sys::signals::ThreadId;
 use crate::trap::Trap;
 
 /// An entry under way. The thread's innermost one is found by the signal handler, which records traps in it.
@@ -36,8 +37,8 @@ pub(crate) struct Activation {
 struct Thread {
     /// The innermost activation.
     current: Cell<*const Activation>,
-    /// Whether faults of guest code become traps: see [`signal::prepare_thread`].
-    prepared: Cell<bool>,
+    /// Which one this is, once faults of guest code become traps: see [`signal::prepare_thread`].
+    prepared: Cell<Option<ThreadId>>,
     /// The thread's deadline, once it has had one.
     watch: Cell<*const Watch>,
 }
@@ -45,7 +46,7 @@ struct Thread {
 thread_local! {
     /// Has no destructor and needs no initialisation, so that the signal handler may read it at any time.
     static THREAD: Thread = const {
-        Thread { current: Cell::new(ptr::null()), prepared: Cell::new(false), watch: Cell::new(ptr::null()) }
+        Thread { current: Cell::new(ptr::null()), prepared: Cell::new(None), watch: Cell::new(ptr::null()) }
     };
 }
 
@@ -62,8 +63,8 @@ pub(crate) fn current() -> *const Activation {
     thread().current.get()
 }
 
-/// Says whether faults of guest code on this thread become traps.
-pub(crate) fn set_prepared(prepared: bool) {
+/// Says that faults of guest code on this thread, which is the given one, become traps, or do not.
+pub(crate) fn set_prepared(prepared: Option<ThreadId>) {
     thread().prepared.set(prepared);
 }
 
@@ -72,13 +73,22 @@ pub(crate) fn watch() -> *const Watch {
     thread().watch.get()
 }
 
+/// The activations of this thread, the innermost first.
+///
+/// # Safety
+/// They are not used after the caller's.
+pub(crate) unsafe fn activations<'a>() -> impl Iterator<Item = &'a Activation> {
+    // SAFETY: an activation of this thread is valid while it is the current one, or leads to it.
+    std::iter::successors(unsafe { current().as_ref() }, |activation| unsafe { activation.previous.as_ref() })
+}
+
 /// Says where the thread's deadline is.
 pub(crate) fn set_watch(watch: *const Watch) {
     thread().watch.set(watch);
 }
 
 /// Makes an activation the thread's current one while `run` runs the guest. What `run` returns, a [`status`], comes out
-/// if it is 0 or [`status::SUSPENDED`].
+/// if it is 0, or [`status::SUSPENDED`] or more.
 ///
 /// # Safety
 /// The context is valid and its instances are alive; `run` is one of the assembly's ways into the guest.
@@ -94,34 +104,55 @@ pub(super) unsafe fn activate(
     let depth = unsafe { previous.as_ref() }.map_or(0, |previous| previous.depth);
     if depth == MAX_DEPTH {
         // SAFETY: the caller vouches for the context.
-        return Err(unsafe { no_room(context) });
+        return Err(unsafe { refused(context, TrapCode::StackOverflow) });
     }
-    if !thread.prepared.get() {
+    if thread.prepared.get().is_none() {
         prepare()?;
     }
     let activation = Activation { context, outer, previous, depth: depth + 1, fault: Cell::new(None) };
     thread.current.set(&raw const activation);
     let status = run();
     thread.current.set(activation.previous);
-    if status == 0 || status == status::SUSPENDED {
+    if status == 0 || status >= status::SUSPENDED {
         return Ok(status);
     }
     // SAFETY: the guest is abandoned but its stack is as it was, and the caller keeps its instances alive.
     Err(unsafe { why_abandoned(&activation, status) })
 }
 
+/// Calls `enter`, by way of [`activate`], with handles of the context knowing which thread runs it, unless one of them
+/// interrupted it before.
+///
+/// # Safety
+/// As [`activate`].
+pub(super) unsafe fn unless_interrupted<R>(
+    context: *mut Context,
+    enter: impl FnOnce() -> Result<R, Box<Abort>>,
+) -> Result<R, Box<Abort>> {
+    // SAFETY: the caller's promise. What the context shares with its handles stays while it is entered.
+    let Some(interrupts) = (unsafe { (*context).interrupts.as_deref() }) else { return enter() };
+    let thread = thread().prepared.get().map_or_else(prepare, Ok)?;
+    // SAFETY: the caller's promise.
+    let outside = interrupts.begin(thread).ok_or_else(|| unsafe { refused(context, TrapCode::Interrupted) })?;
+    let end = enter();
+    interrupts.end(outside);
+    end
+}
+
 #[cold]
-fn prepare() -> Result<(), Box<Abort>> {
+fn prepare() -> Result<ThreadId, Box<Abort>> {
     signal::prepare_thread().map_err(|error| Box::new(Abort::Host(error.into())))
 }
 
+/// Why the guest is not entered.
+///
 /// # Safety
 /// The context is valid and its instances are alive.
 #[cold]
-pub(super) unsafe fn no_room(context: *const Context) -> Box<Abort> {
+pub(super) unsafe fn refused(context: *const Context, code: TrapCode) -> Box<Abort> {
     // SAFETY: the caller's promise.
     let backtrace = unsafe { Backtrace::of_host_call(context) };
-    Box::new(Abort::Trap(Trap::new(TrapCode::StackOverflow, backtrace)))
+    Box::new(Abort::Trap(Trap::new(code, backtrace)))
 }
 
 /// # Safety

@@ -20,6 +20,7 @@ const GUEST_SP: usize = offset_of!(Context, border.guest_sp);
 const GUEST_FP: usize = offset_of!(Context, border.guest_fp);
 const GUEST_PC: usize = offset_of!(Context, border.guest_pc);
 
+const NOTED: usize = offset_of!(Context, noted);
 const RESUMABLE_SP: usize = offset_of!(Context, resumable_sp);
 const SAVED_REGISTERS: usize = offset_of!(Context, saved);
 
@@ -213,6 +214,38 @@ pub(crate) unsafe extern "C" fn resume(context: *mut Context) -> u32 {
     )
 }
 
+/// The registers of a paused guest, which there is none of: the kernel's frame has them in records that nobody could try.
+#[derive(Debug)]
+pub(crate) enum Paused {}
+
+impl Paused {
+    pub(crate) fn new() -> Option<Self> {
+        None
+    }
+
+    pub(crate) unsafe fn save(&mut self, _kernel: *mut c_void) -> bool {
+        match *self {}
+    }
+
+    pub(crate) unsafe fn restore(&self, _kernel: *mut c_void) {
+        match *self {}
+    }
+
+    pub(crate) fn registers(&self) -> Registers {
+        match *self {}
+    }
+}
+
+/// Never called: there are no paused guests.
+pub(crate) unsafe extern "C" fn resume_paused(_context: *mut Context) -> u32 {
+    status::ABANDONED
+}
+
+/// Whether the fault at `pc` is the end of a pause.
+pub(crate) fn is_pause_end(_pc: usize) -> bool {
+    false
+}
+
 /// Where abandoned guests end, and suspendable ones: returns from the context's innermost [`enter`]. Expects the context in `x19` and the
 /// status in `w0`.
 #[unsafe(naked)]
@@ -258,6 +291,10 @@ macro_rules! switch_to_host {
             "mov x19, x9",
             $($call,)*
             $($after,)*
+            "ldr w9, [x19, #{noted}]",
+            "cbz w9, 2f",
+            "b {end_noted_call}",
+            "2:",
             "ldp x19, x10, [sp, #16]",
             ".cfi_def_cfa x10, 0",
             ".cfi_same_value x19",
@@ -272,6 +309,8 @@ macro_rules! switch_to_host {
             guest_sp = const $crate::sys::arch::offsets::GUEST_SP,
             guest_fp = const $crate::sys::arch::offsets::GUEST_FP,
             guest_pc = const $crate::sys::arch::offsets::GUEST_PC,
+            noted = const $crate::sys::arch::offsets::NOTED,
+            end_noted_call = sym $crate::sys::arch::end_noted_call,
             $($operands)*
         )
     };
@@ -284,6 +323,7 @@ pub(crate) mod offsets {
     pub(crate) const GUEST_SP: usize = super::GUEST_SP;
     pub(crate) const GUEST_FP: usize = super::GUEST_FP;
     pub(crate) const GUEST_PC: usize = super::GUEST_PC;
+    pub(crate) const NOTED: usize = super::NOTED;
 }
 
 /// What host thunks call, as `extern "C" fn(words, cell, values)` on the guest's stack: calls the cell's
@@ -328,6 +368,29 @@ unsafe extern "C" fn leave_guest() {
     )
 }
 
+/// Ends a host call during which a signal came, from the frame that [`switch_to_host`] made, whose results are in `x0` and
+/// `x1`: the guest is returned to or abandoned.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn end_noted_call() {
+    naked_asm!(
+        "stp x0, x1, [sp, #-16]!",
+        "mov x0, x19",
+        "bl {stop_if_asked}",
+        "mov w9, w0",
+        "ldp x0, x1, [sp], #16",
+        "cbz w9, 1f",
+        "mov w0, w9",
+        "b {leave_guest}",
+        "1:",
+        "ldp x19, x10, [sp, #16]",
+        "ldp x29, x30, [sp]",
+        "mov sp, x10",
+        "ret",
+        stop_if_asked = sym crate::interrupt::stop_if_asked,
+        leave_guest = sym leave_guest,
+    )
+}
+
 /// Defines the stub of a builtin: see `x86_64.rs`. A pair comes back in `x0` and `x1`.
 macro_rules! builtin_stub {
     ($(#[$meta:meta])* $name:ident => $body:path) => {
@@ -355,21 +418,27 @@ pub(crate) unsafe fn registers(context: *mut c_void) -> Registers {
     }
 }
 
-/// Makes the interrupted code go on by returning [`status::TRAPPED`] from the innermost [`enter`] of `guest`.
+/// Makes the interrupted code go on by returning `status` from the innermost [`enter`] of `guest`.
 ///
 /// # Safety
 /// `context` is the third argument of a signal handler that interrupted guest code entered through `guest`.
-pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context) {
+pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context, status: u32) {
     // SAFETY: the kernel gives handlers a ucontext_t, which nothing else refers to, and restores registers from it.
     let machine = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext };
     machine.pc = trap_exit as *const () as u64;
     machine.regs[19] = guest.addr() as u64;
-    machine.regs[0] = status::TRAPPED.into();
+    machine.regs[0] = status.into();
 }
 
-/// Where a function that has run no instruction yet will return to; `_read` reads a word of the guest's stack.
-pub(crate) fn return_address_at_start(registers: &Registers, _read: impl Fn(usize) -> Option<usize>) -> Option<usize> {
-    Some(registers.link)
+/// Where a function will return to that has no frame, if so it is at `offset` bytes from its start.
+pub(crate) fn return_address_without_frame(
+    registers: &Registers,
+    offset: u32,
+    _next: u8,
+    _read: impl Fn(usize) -> Option<usize>,
+) -> Option<usize> {
+    // `stp x29, x30, [sp, #-16]!; mov x29, sp`
+    matches!(offset, 0 | 4).then_some(registers.link)
 }
 
 /// Whether this machine has the feature that `precast_targets` calls `name`.

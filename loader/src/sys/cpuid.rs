@@ -73,7 +73,12 @@ fn extended_leaf_1() -> u32 {
 
 /// Whether the system saves this state of each thread.
 fn saves(state: u64) -> bool {
-    bit(leaf_1(), OSXSAVE) && xcr0() & state == state
+    saved_state() & state == state
+}
+
+/// Bits of the state that the system saves of each thread; none if it does not tell.
+pub(crate) fn saved_state() -> u64 {
+    if bit(leaf_1(), OSXSAVE) { xcr0() } else { 0 }
 }
 
 fn xcr0() -> u64 {

@@ -9,6 +9,8 @@ pub(crate) mod dynamic;
 pub(crate) mod file;
 pub(crate) mod memory;
 pub(crate) mod pagemap;
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod paused;
 pub(crate) mod signals;
 
 #[cfg(target_arch = "aarch64")]

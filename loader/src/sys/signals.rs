@@ -2,6 +2,7 @@
 
 use std::ffi::c_void;
 use std::io;
+use std::num::NonZeroI32;
 
 use super::memory::{self, check};
 
@@ -27,6 +28,18 @@ pub(crate) enum Restart {
     No,
 }
 
+/// Has the calling thread be sent `signal`, which it may have blocked.
+pub(crate) fn unblock(signal: c_int) -> io::Result<()> {
+    // SAFETY: all-zero is a valid set, which the calls fill in and read.
+    let error = unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        check(libc::sigemptyset(&raw mut set))?;
+        check(libc::sigaddset(&raw mut set, signal))?;
+        libc::pthread_sigmask(libc::SIG_UNBLOCK, &raw const set, std::ptr::null_mut())
+    };
+    if error == 0 { Ok(()) } else { Err(io::Error::from_raw_os_error(error)) }
+}
+
 /// Has `handler` run on the alternate signal stack for each `signal`.
 ///
 /// # Safety
@@ -49,20 +62,30 @@ pub(crate) fn is_handled(action: &sigaction) -> bool {
 
 /// A thread as the kernel knows it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct ThreadId(libc::pid_t);
+pub(crate) struct ThreadId(NonZeroI32);
 
 impl ThreadId {
     /// The calling thread.
     pub(crate) fn current() -> ThreadId {
         // SAFETY: the call has no preconditions.
-        ThreadId(unsafe { libc::gettid() })
+        ThreadId(NonZeroI32::new(unsafe { libc::gettid() }).expect("threads have numbers"))
+    }
+
+    /// As a number other than 0.
+    pub(crate) fn number(self) -> i32 {
+        self.0.get()
+    }
+
+    /// The thread of which this is the number.
+    pub(crate) fn from_number(number: i32) -> Option<ThreadId> {
+        NonZeroI32::new(number).map(ThreadId)
     }
 
     /// Sends it a signal; one that has ended gets nothing.
     pub(crate) fn send(self, signal: c_int) {
         // SAFETY: the call has no preconditions. The process is named, so that no other process's thread is meant.
         unsafe {
-            libc::syscall(libc::SYS_tgkill, libc::getpid(), self.0, signal);
+            libc::syscall(libc::SYS_tgkill, libc::getpid(), self.number(), signal);
         }
     }
 }

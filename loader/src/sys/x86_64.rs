@@ -23,6 +23,7 @@ use precast_abi::host::FuncImport;
 
 use super::Registers;
 pub(crate) use super::cpuid::has_feature;
+pub(crate) use super::paused::Paused;
 use crate::context::{Context, host_status, status};
 
 const HOST_SP: usize = offset_of!(Context, border.host_sp);
@@ -30,6 +31,7 @@ const GUEST_SP: usize = offset_of!(Context, border.guest_sp);
 const GUEST_FP: usize = offset_of!(Context, border.guest_fp);
 const GUEST_PC: usize = offset_of!(Context, border.guest_pc);
 
+const NOTED: usize = offset_of!(Context, noted);
 const RESUMABLE_SP: usize = offset_of!(Context, resumable_sp);
 const SAVED_REGISTERS: usize = offset_of!(Context, saved);
 
@@ -188,6 +190,38 @@ pub(crate) unsafe extern "C" fn resume(context: *mut Context) -> u32 {
     )
 }
 
+/// As [`resume`], for a guest that was interrupted and paused.
+///
+/// # Safety
+/// As [`resume`], with [`status::PAUSED`].
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn resume_paused(context: *mut Context) -> u32 {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        save!(),
+        "mov [rdi + {host_sp}], rsp",
+        "mov [rdi + {resumable_sp}], rsp",
+        "jmp {pause_end}",
+        ".cfi_endproc",
+        host_sp = const HOST_SP,
+        resumable_sp = const RESUMABLE_SP,
+        pause_end = sym pause_end,
+    )
+}
+
+/// Where pauses end: a fault, since only the kernel can set all registers at once, and it does so after each signal. The
+/// handler has it set those of the guest.
+#[unsafe(naked)]
+unsafe extern "C" fn pause_end() {
+    naked_asm!("hlt")
+}
+
+/// Whether the fault at `pc` is the end of a pause.
+pub(crate) fn is_pause_end(pc: usize) -> bool {
+    pc == pause_end as *const () as usize
+}
+
 /// Where abandoned guests end, and suspendable ones: returns from the context's innermost [`enter`]. Expects the context in `rbx` and the
 /// status in `eax`; no other register and nothing on the guest's stack matters.
 #[unsafe(naked)]
@@ -256,6 +290,9 @@ macro_rules! switch_to_host {
             ".cfi_escape 0x10, 0x06, 0x02, 0x76, 0x00",
             $($call,)*
             $($after,)*
+            "mov r11, [rbp - 16]",
+            "cmp dword ptr [r11 + {noted}], 0",
+            "jne {end_noted_call}",
             "mov rsp, [rbp - 8]",
             ".cfi_def_cfa rsp, 8",
             "mov rbp, [rbp]",
@@ -267,6 +304,8 @@ macro_rules! switch_to_host {
             guest_sp = const $crate::sys::arch::offsets::GUEST_SP,
             guest_fp = const $crate::sys::arch::offsets::GUEST_FP,
             guest_pc = const $crate::sys::arch::offsets::GUEST_PC,
+            noted = const $crate::sys::arch::offsets::NOTED,
+            end_noted_call = sym $crate::sys::arch::end_noted_call,
             $($operands)*
         )
     };
@@ -279,6 +318,7 @@ pub(crate) mod offsets {
     pub(crate) const GUEST_SP: usize = super::GUEST_SP;
     pub(crate) const GUEST_FP: usize = super::GUEST_FP;
     pub(crate) const GUEST_PC: usize = super::GUEST_PC;
+    pub(crate) const NOTED: usize = super::NOTED;
 }
 
 /// What host thunks call, as `extern "C" fn(words, cell, values)` on the guest's stack: calls the cell's
@@ -290,6 +330,35 @@ pub(crate) unsafe extern "C" fn host_switch() {
         ["call qword ptr [rsi + {host_call}]"],
         ["test eax, eax", "jnz {leave_guest}"],
         host_call = const FuncImport::HOST_CALL,
+        leave_guest = sym leave_guest,
+    )
+}
+
+/// Ends a host call during which a signal came, from the frame that [`switch_to_host`] made, whose results are in `rax` and
+/// `rdx`: the guest is returned to or abandoned.
+#[unsafe(naked)]
+pub(crate) unsafe extern "C" fn end_noted_call() {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_signal_frame",
+        // As in the switch: CFA = *(rbp - 8) + 8; rbp is saved at rbp.
+        ".cfi_escape 0x0f, 0x05, 0x76, 0x78, 0x06, 0x23, 0x08",
+        ".cfi_escape 0x10, 0x06, 0x02, 0x76, 0x00",
+        "push rax",
+        "push rdx",
+        "mov rdi, [rbp - 16]",
+        "call {stop_if_asked}",
+        "pop rdx",
+        "test eax, eax",
+        "jnz {leave_guest}",
+        "pop rax",
+        "mov rsp, [rbp - 8]",
+        ".cfi_def_cfa rsp, 8",
+        "mov rbp, [rbp]",
+        ".cfi_same_value rbp",
+        "ret",
+        ".cfi_endproc",
+        stop_if_asked = sym crate::interrupt::stop_if_asked,
         leave_guest = sym leave_guest,
     )
 }
@@ -345,20 +414,33 @@ pub(crate) unsafe fn registers(context: *mut c_void) -> Registers {
     Registers { pc: get(libc::REG_RIP), sp: get(libc::REG_RSP), fp: get(libc::REG_RBP), link: 0 }
 }
 
-/// Makes the interrupted code go on by returning [`status::TRAPPED`] from the innermost [`enter`] of `guest`.
+/// Makes the interrupted code go on by returning `status` from the innermost [`enter`] of `guest`.
 ///
 /// # Safety
 /// `context` is the third argument of a signal handler that interrupted guest code entered through `guest`.
-pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context) {
+pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context, status: u32) {
     // SAFETY: the kernel gives handlers a ucontext_t, which nothing else refers to, and restores registers from it.
     let registers = unsafe { &mut (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs };
     let mut set = |register: libc::c_int, value: usize| registers[register as usize] = value as i64;
     set(libc::REG_RIP, trap_exit as *const () as usize);
     set(libc::REG_RBX, guest.addr());
-    set(libc::REG_RAX, status::TRAPPED as usize);
+    set(libc::REG_RAX, status as usize);
 }
 
-/// Where a function that has run no instruction yet will return to; `read` reads a word of the guest's stack.
-pub(crate) fn return_address_at_start(registers: &Registers, read: impl Fn(usize) -> Option<usize>) -> Option<usize> {
-    read(registers.sp)
+/// Where a function will return to that has no frame, if so it is at `offset` bytes from its start, where the instruction
+/// begins with the byte `next`. `read` reads a word of the guest's stack.
+pub(crate) fn return_address_without_frame(
+    registers: &Registers,
+    offset: u32,
+    next: u8,
+    read: impl Fn(usize) -> Option<usize>,
+) -> Option<usize> {
+    const RET: u8 = 0xc3;
+    match offset {
+        // `push rbp; mov rbp, rsp`
+        1 => read(registers.sp + 8),
+        0 => read(registers.sp),
+        _ if next == RET => read(registers.sp),
+        _ => None,
+    }
 }

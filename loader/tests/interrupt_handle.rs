@@ -1,0 +1,132 @@
+//! Handles that interrupt a store: its guest is stopped, whatever thread runs it, and no other.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use common::{bind, instance};
+use precast_loader::{CallError, Caller, HostError, Instance, InterruptHandle, Linker, TrapCode, with_deadline_async};
+
+const GUEST: &str = r#"(module
+    (memory (export "memory") 1)
+    (func (export "spin") (loop $again
+        (i32.store (i32.const 8) (i32.add (i32.load (i32.const 8)) (i32.const 1)))
+        (br $again)))
+    (func (export "five") (result i32) (i32.const 5)))"#;
+
+fn assert_interrupted<R: std::fmt::Debug>(result: Result<R, CallError>) {
+    let code = result.as_ref().err().and_then(CallError::trap).map(|trap| trap.code());
+    assert_eq!(code, Some(TrapCode::Interrupted), "{result:?}");
+}
+
+fn spin<T>(instance: &mut Instance<T>) -> Result<(), CallError> {
+    instance.func::<(), ()>("spin").unwrap().call(instance, ())
+}
+
+fn five<T>(instance: &mut Instance<T>) -> Result<i32, CallError> {
+    instance.func::<(), i32>("five").unwrap().call(instance, ())
+}
+
+/// Interrupts while `run` runs, which must have begun when it says so.
+fn meanwhile<R>(handle: &InterruptHandle, run: impl FnOnce(&AtomicBool) -> R) -> R {
+    let begun = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !begun.load(Relaxed) {
+                thread::yield_now();
+            }
+            thread::sleep(Duration::from_millis(10));
+            handle.interrupt();
+        });
+        run(&begun)
+    })
+}
+
+#[test]
+fn a_guest_is_stopped_by_another_thread() {
+    let mut instance = instance(GUEST);
+    let handle = instance.interrupt_handle().unwrap();
+    for _ in 0..10 {
+        assert_interrupted(meanwhile(&handle, |begun| {
+            begun.store(true, Relaxed);
+            spin(&mut instance)
+        }));
+        assert_eq!(five(&mut instance).unwrap(), 5);
+    }
+    assert!(!handle.withdraw());
+}
+
+#[test]
+fn a_request_is_remembered_until_the_next_call_of_the_same_store() {
+    let (mut meant, mut other) = (instance(GUEST), instance(GUEST));
+    let handle = meant.interrupt_handle().unwrap();
+    other.interrupt_handle().unwrap();
+    handle.interrupt();
+    handle.clone().interrupt();
+    assert_eq!(five(&mut other).unwrap(), 5);
+    assert_interrupted(five(&mut meant));
+    assert_eq!(five(&mut meant).unwrap(), 5);
+    handle.interrupt();
+    assert!(handle.withdraw());
+    assert_eq!(five(&mut meant).unwrap(), 5);
+    drop(meant);
+    handle.interrupt();
+    assert_eq!(five(&mut other).unwrap(), 5);
+}
+
+/// A store calls the host, which runs a guest of another store.
+#[test]
+fn a_request_waits_for_its_store() {
+    let inner = bind(GUEST, |_: &mut Linker<()>| ());
+    let bound = bind(
+        r#"(module (import "" "host" (func $host (result i32))) (global $calls (export "calls") (mut i32) (i32.const 0))
+            (func (export "spin") (loop $again
+                (drop (call $host)) (global.set $calls (i32.add (global.get $calls) (i32.const 1))) (br $again))))"#,
+        move |linker| {
+            linker.func("", "host", move |caller: &mut Caller<'_, (InterruptHandleOnce, u32)>| {
+                caller.data().0.begin();
+                let mut inner = inner.instantiate(()).unwrap();
+                let begin = Instant::now();
+                while begin.elapsed() < Duration::from_millis(30) {
+                    assert_eq!(five(&mut inner)?, 5);
+                }
+                caller.data_mut().1 += 1;
+                Ok::<_, HostError>(1)
+            });
+        },
+    );
+    let mut outer = bound.instantiate((InterruptHandleOnce::default(), 0)).unwrap();
+    let handle = outer.interrupt_handle().unwrap();
+    outer.data_mut().0.0.set(handle).unwrap();
+    assert_interrupted(spin(&mut outer));
+    assert!(outer.data().1 >= 1, "the host function was left to end");
+}
+
+/// Interrupts the store whose guest runs, once.
+#[derive(Default)]
+struct InterruptHandleOnce(std::sync::OnceLock<InterruptHandle>, AtomicBool);
+
+impl InterruptHandleOnce {
+    fn begin(&self) {
+        if !self.1.swap(true, Relaxed) {
+            self.0.get().unwrap().interrupt();
+        }
+    }
+}
+
+#[test]
+fn deadlines_of_calls() {
+    let mut instance = instance(GUEST);
+    let spin = instance.func::<(), ()>("spin").unwrap();
+    let end = Instant::now() + Duration::from_millis(20);
+    assert_interrupted(spin.call_with_deadline(&mut instance, (), end));
+    assert!(Instant::now() >= end);
+    let five = instance.func::<(), i32>("five").unwrap();
+    assert_eq!(five.call_with_deadline(&mut instance, (), Instant::now() + Duration::from_secs(60)).unwrap(), 5);
+    let mut call = std::pin::pin!(with_deadline_async(Instant::now(), spin.call_async(&mut instance, ())));
+    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+    let std::task::Poll::Ready(result) = call.as_mut().poll(&mut cx) else { panic!("nothing to wait for") };
+    assert_interrupted(result);
+}
