@@ -42,6 +42,7 @@ mod linker;
 mod plan;
 mod record;
 mod references;
+mod snapshot;
 mod state;
 mod store;
 mod suspend;
@@ -54,6 +55,7 @@ pub use open_error::{Digest, OpenError, OpenErrorKind};
 pub use precast_abi::trap::TrapCode;
 pub use precast_abi::types::{FuncType, ValType};
 pub use slot::SlotError;
+pub use snapshot::SnapshotError;
 pub use trap::{Frame, Trap};
 pub use types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, TableType};
 

@@ -15,6 +15,7 @@ use super::sockets::Names;
 use crate::denial::{Denial, Denials};
 use crate::fs::Dir;
 use crate::net::Rules;
+use crate::reads::Reads;
 use crate::stdio::{Stdin, Stdout};
 
 /// Most descriptors of the host that a guest has at a time: all guests share them.
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) stdout: Stdout,
     pub(crate) stderr: Stdout,
     pub(crate) denials: Mutex<Denials>,
+    pub(crate) reads: Reads,
     pub(crate) http: crate::http::Settings,
 }
 
@@ -96,6 +98,7 @@ impl Ctx {
     /// Stops the guest unless it was granted `grant`, since the interface has no error to give it.
     pub(super) fn require(&self, granted: bool, what: &str, grant: &str) -> Result<(), HostError> {
         if granted {
+            self.shared.reads.report(|| what);
             return Ok(());
         }
         let denial = Denial::new(what, grant);
