@@ -14,6 +14,7 @@ use precast_abi::ABI_VERSION;
 
 use crate::codegen::CodegenArgs;
 use crate::component::ComposeArgs;
+use crate::init::InitArgs;
 use crate::serve::parse_duration;
 use crate::size::parse_size;
 use crate::wast::WastArgs;
@@ -83,6 +84,7 @@ Examples:
   precast compile app.wasm --emit asm -o - | less
   precast compile app.wasm --plug logger.wasm     app's imports are what logger exports
   precast compile app.wasm --link lib=lib.wasm    app imports the module `lib`
+  precast compile app.wasm --init=warm-up         starts from where `warm-up` got it
 
 Exit status: 0 if the output was written, 1 if not, 2 if the command line makes no sense.")]
 pub(crate) struct CompileArgs {
@@ -124,6 +126,9 @@ pub(crate) struct CompileArgs {
 
     #[command(flatten)]
     pub(crate) compose: ComposeArgs,
+
+    #[command(flatten)]
+    pub(crate) init: InitArgs,
 
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,

@@ -14,6 +14,7 @@ mod completions;
 mod component;
 mod error;
 mod guest;
+mod init;
 mod input;
 mod inspect;
 mod output;

@@ -19,7 +19,7 @@ use crate::component::Place;
 use crate::instance::Instance;
 use crate::record::InstanceRecord;
 use crate::state::{GlobalState, ItemId, MemoryState, TableState};
-use crate::store::{StoreInner, sealed::Sealed};
+use crate::store::{InstanceId, Store, StoreInner};
 
 /// Why an instance has no snapshot.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -67,18 +67,28 @@ pub enum SnapshotError {
     },
 }
 
+impl<T> Store<T> {
+    /// The state of an instance of a core module.
+    ///
+    /// # Errors
+    /// It has something of somebody else's, or is not between two calls.
+    ///
+    /// # Panics
+    /// If the instance is another store's.
+    pub fn snapshot(&self, instance: InstanceId) -> Result<Snapshot, SnapshotError> {
+        let record = self.record(instance).ok_or(SnapshotError::Busy)?;
+        // SAFETY: the record lives as long as the store, which is borrowed.
+        unsafe { Reader::new(record)?.core() }
+    }
+}
+
 impl<T> Instance<T> {
     /// The state of the instance.
     ///
     /// # Errors
     /// It has something of somebody else's, or is not between two calls.
     pub fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
-        let store = self.inner().as_ptr();
-        // SAFETY: the store is alive and borrowed.
-        unsafe {
-            let record = StoreInner::record(store, self.id().index).ok_or(SnapshotError::Busy)?;
-            Reader::new(record)?.core()
-        }
+        Store::snapshot(self, self.id())
     }
 }
 
@@ -223,12 +233,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The row of the function that `reference` refers to; `place` names what holds it.
-    fn reference(
-        &self,
-        ty: ValType,
-        reference: u64,
-        place: impl Fn() -> String,
-    ) -> Result<FuncRow, SnapshotError> {
+    fn reference(&self, ty: ValType, reference: u64, place: impl Fn() -> String) -> Result<FuncRow, SnapshotError> {
         match (reference, funcref::ty(reference)) {
             (NULL, _) => Ok(None),
             _ if ty != ValType::FuncRef => Err(SnapshotError::HostReference { place: place() }),

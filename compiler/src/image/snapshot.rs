@@ -5,7 +5,6 @@
 //! target; here rows become places in this slot and offsets in this text. It comes from outside, so that it fits is
 //! checked once ([`start`]), before anything is compiled.
 
-use cranelift_codegen::entity::EntityRef;
 use precast_abi::component::{Handle, InstanceState};
 use precast_abi::funcref;
 use precast_abi::snapshot::{FuncRow, GlobalState, HandleEntry, HandleState, MemoryState, SegmentState, Snapshot};
@@ -53,121 +52,136 @@ pub(super) fn image(program: &Program<'_>, text: &Text, snapshot: &Snapshot) -> 
     })
 }
 
-/// What is wrong with the snapshot for this program.
+/// What of the snapshot does not fit the program.
 fn check(program: &Program<'_>, snapshot: &Snapshot) -> Result<(), &'static str> {
     let rows = &program.rows;
-    let has_imports = rows.memories.iter().any(|row| matches!(memory(program, *row).1, MemoryPlace::Imported { .. }))
-        || rows.tables.iter().any(|row| matches!(table(program, *row).1, TablePlace::Imported { .. }))
-        || rows.globals.iter().any(|row| matches!(global(program, *row).1, GlobalPlace::Imported { .. }));
-    let resources = program.component.as_ref().map(|component| &component.resources);
-    let instances = program.component.as_ref().map(|component| &component.instances);
-    let symbols = program.symbols();
-    let is_reference = |group: Group, row: FuncRow| {
-        row.is_none_or(|row| symbols.get(row as usize).is_some_and(|symbol| referable(program, *symbol) == Some(group)))
-    };
-    let fits = [
-        ("memories or tables that it imports", !has_imports),
-        ("the number of memories", snapshot.memories.len() == rows.memories.len()),
-        ("the number of tables", snapshot.tables.len() == rows.tables.len()),
-        ("the number of globals", snapshot.globals.len() == rows.globals.len()),
-        ("the number of data segments", snapshot.data.len() == rows.data.len()),
-        ("the number of element segments", snapshot.elements.len() == rows.elements.len()),
-        ("the number of component instances", snapshot.handles.len() == instances.map_or(0, |all| all.len())),
+    let handle_tables = program.component.as_ref().map_or(0, |component| component.instances.len());
+    let check = Check { program, symbols: program.symbols() };
+    let parts = [
+        ("the memories", zip(&snapshot.memories, &rows.memories, |state, row| check.memory(state, *row))),
+        ("the tables", zip(&snapshot.tables, &rows.tables, |state, row| check.table(state, *row))),
+        ("the globals", zip(&snapshot.globals, &rows.globals, |state, row| check.global(*state, *row))),
+        ("the data segments", zip(&snapshot.data, &rows.data, |state, row| check.data(state, *row))),
+        ("the element segments", zip(&snapshot.elements, &rows.elements, |state, row| check.elements(state, *row))),
+        ("the component instances", snapshot.handles.len() == handle_tables),
+        ("the handles", check.handles(&snapshot.handles)),
     ];
-    if let Some((what, _)) = fits.iter().find(|(_, fits)| !fits) {
-        return Err(what);
-    }
-    for (state, row) in snapshot.memories.iter().zip(&rows.memories) {
-        let memory = &program.instances[row.0].env.memories[row.1 as usize];
-        let is_page = |(page, bytes): &(u64, Vec<u8>)| *page < state.pages && bytes.len() as u64 == MemoryState::PAGE;
+    parts.iter().find(|(_, fits)| !fits).map_or(Ok(()), |(what, _)| Err(what))
+}
+
+/// Whether there are as many states as rows, and each fits.
+fn zip<S, R>(states: &[S], rows: &[R], fits: impl Fn(&S, &R) -> bool) -> bool {
+    states.len() == rows.len() && states.iter().zip(rows).all(|(state, row)| fits(state, row))
+}
+
+/// Whether parts of a snapshot fit the program.
+struct Check<'a> {
+    program: &'a Program<'a>,
+    /// Of the function table's rows.
+    symbols: Vec<Symbol>,
+}
+
+impl Check<'_> {
+    fn memory(&self, state: &MemoryState, row: Row) -> bool {
+        let memory = &self.program.instances[row.0].env.memories[row.1 as usize];
         let sizes = memory.min..=memory.max.unwrap_or(MOST_PAGES).min(MOST_PAGES);
-        if !sizes.contains(&state.pages) || !state.contents.iter().all(is_page) {
-            return Err("the size of a memory");
-        }
+        let is_page = |(page, bytes): &(u64, Vec<u8>)| *page < state.pages && bytes.len() as u64 == MemoryState::PAGE;
+        let is_own = matches!(memory.place, MemoryPlace::Own { .. });
+        is_own && sizes.contains(&state.pages) && state.contents.iter().all(is_page)
     }
-    for (elements, row) in snapshot.tables.iter().zip(&rows.tables) {
-        let Instance { env, group, .. } = &program.instances[row.0];
+
+    fn table(&self, elements: &[FuncRow], row: Row) -> bool {
+        let Instance { env, group, .. } = &self.program.instances[row.0];
         let table = &env.tables[row.1 as usize];
-        if !(table.min..=table.limit).contains(&(elements.len() as u64)) {
-            return Err("the size of a table");
-        }
-        let holds_funcs = table.element == ValType::FuncRef;
-        if !elements.iter().all(|element| is_reference(*group, *element) && (holds_funcs || element.is_none())) {
-            return Err("the elements of a table");
-        }
+        let is_own = matches!(table.place, TablePlace::Own { .. });
+        let has_room = (table.min..=table.limit).contains(&(elements.len() as u64));
+        is_own && has_room && self.references(*group, table.element, elements)
     }
-    for (state, row) in snapshot.globals.iter().zip(&rows.globals) {
-        let Instance { env, group, .. } = &program.instances[row.0];
-        let ty = env.globals[row.1 as usize].ty;
+
+    fn global(&self, state: GlobalState, row: Row) -> bool {
+        let Instance { env, group, .. } = &self.program.instances[row.0];
+        let global = &env.globals[row.1 as usize];
+        let is_own = matches!(global.place, GlobalPlace::Own { .. });
         let fits = match state {
-            GlobalState::Bits(_) => !ty.is_ref(),
-            GlobalState::Reference(row) => {
-                ty.is_ref() && is_reference(*group, *row) && (ty == ValType::FuncRef || row.is_none())
+            GlobalState::Bits(_) => !global.ty.is_ref(),
+            GlobalState::Reference(row) => global.ty.is_ref() && self.references(*group, global.ty, &[row]),
+        };
+        is_own && fits
+    }
+
+    fn data(&self, state: &SegmentState, row: Row) -> bool {
+        let place = self.program.instances[row.0].env.data[row.1 as usize];
+        match state {
+            SegmentState::Dropped => true,
+            SegmentState::Whole => place.len_word.is_some(),
+            SegmentState::Computed(_) => false,
+        }
+    }
+
+    fn elements(&self, state: &SegmentState, row: Row) -> bool {
+        let Instance { module, env, group, .. } = &self.program.instances[row.0];
+        let (place, len) = (env.elements[row.1 as usize], module.elements[row.1 as usize].items.len());
+        match (state, place.cells) {
+            (SegmentState::Dropped, _) => true,
+            (SegmentState::Whole, None) => place.len_word.is_some(),
+            (SegmentState::Computed(references), Some(_)) => {
+                references.len() == len && self.references(*group, ValType::FuncRef, references)
             }
+            _ => false,
+        }
+    }
+
+    /// Whether references of type `ty` in a group's state may be these.
+    fn references(&self, group: Group, ty: ValType, rows: &[FuncRow]) -> bool {
+        let fits = |row: u32| {
+            let symbol = self.symbols.get(row as usize);
+            ty == ValType::FuncRef && symbol.is_some_and(|symbol| self.takes_base_of(*symbol) == Some(group))
         };
-        if !fits {
-            return Err("the value of a global");
+        rows.iter().all(|row| row.is_none_or(fits))
+    }
+
+    /// The group whose base a function takes; `None` for code that references never refer to.
+    fn takes_base_of(&self, symbol: Symbol) -> Option<Group> {
+        match symbol {
+            Symbol::Function(func) => Some(self.program.funcs[func].group),
+            Symbol::ImportStub(_) | Symbol::HostThunk(_) => Some(Group::FIRST),
+            _ => None,
         }
     }
-    let fits = |segment: &SegmentState, place: SegmentPlace, group: Group, len: usize| match segment {
-        SegmentState::Dropped => true,
-        SegmentState::Whole => place.cells.is_none() && place.len_word.is_some(),
-        SegmentState::Computed(references) => {
-            place.cells.is_some()
-                && references.len() == len
-                && references.iter().all(|reference| is_reference(group, *reference))
-        }
-    };
-    let data = snapshot.data.iter().zip(&rows.data).all(|(segment, row)| {
-        let Instance { env, group, .. } = &program.instances[row.0];
-        fits(segment, env.data[row.1 as usize], *group, 0)
-    });
-    let elements = snapshot.elements.iter().zip(&rows.elements).all(|(segment, row)| {
-        let Instance { module, env, group, .. } = &program.instances[row.0];
-        fits(segment, env.elements[row.1 as usize], *group, module.elements[row.1 as usize].items.len())
-    });
-    if !data || !elements {
-        return Err("the segments");
+
+    fn handles(&self, tables: &[HandleState]) -> bool {
+        let Some(component) = &self.program.component else { return true };
+        let is_guests: Vec<bool> =
+            component.resources.values().map(|place| matches!(place.def, ResourceDef::Guest { .. })).collect();
+        tables.iter().zip(component.instances.values()).all(|(table, instance)| {
+            let may_follow = |handle: u32| handle as usize <= table.entries.len();
+            let fits = |entry: &HandleEntry| match *entry {
+                HandleEntry::Free(next) => may_follow(next),
+                HandleEntry::Owned { resource, .. } => is_guests.get(resource as usize) == Some(&true),
+            };
+            let has_room = table.entries.is_empty() || table.entries.len() < instance.handle_capacity as usize;
+            has_room && may_follow(table.free) && table.entries.iter().all(fits)
+        })
     }
-    for (state, instance) in snapshot.handles.iter().zip(instances.into_iter().flat_map(|all| all.values())) {
-        let is_free = |handle: u32| handle as usize <= state.entries.len();
-        let is_entry = |entry: &HandleEntry| match *entry {
-            HandleEntry::Free(next) => is_free(next),
-            HandleEntry::Owned { resource, .. } => resources
-                .and_then(|resources| resources.values().nth(resource as usize))
-                .is_some_and(|resource| matches!(resource.def, ResourceDef::Guest { .. })),
-        };
-        let has_room = state.entries.is_empty() || state.entries.len() < instance.handle_capacity as usize;
-        if !has_room || !is_free(state.free) || !state.entries.iter().all(is_entry) {
-            return Err("the handles of a component instance");
-        }
-    }
-    Ok(())
 }
 
 /// Pages that a memory may have.
 const MOST_PAGES: u64 = (4 << 30) / MemoryState::PAGE;
 
-/// The group whose base a function takes that references may refer to; `None` for code that is none.
-fn referable(program: &Program<'_>, symbol: Symbol) -> Option<Group> {
-    match symbol {
-        Symbol::Function(func) => Some(program.funcs[func].group),
-        Symbol::ImportStub(_) | Symbol::HostThunk(_) => Some(Group::FIRST),
-        _ => None,
-    }
-}
+/// A row of one of the program's tables: the instance, and the index in its module's index space.
+type Row = (CoreInstance, u32);
 
-fn memory(program: &Program<'_>, (instance, index): (CoreInstance, u32)) -> (Group, MemoryPlace) {
+fn memory(program: &Program<'_>, (instance, index): Row) -> (Group, MemoryPlace) {
     let Instance { env, group, .. } = &program.instances[instance];
     (*group, env.memories[index as usize].place)
 }
 
-fn table(program: &Program<'_>, (instance, index): (CoreInstance, u32)) -> (Group, TablePlace) {
+fn table(program: &Program<'_>, (instance, index): Row) -> (Group, TablePlace) {
     let Instance { env, group, .. } = &program.instances[instance];
     (*group, env.tables[index as usize].place)
 }
 
-fn global(program: &Program<'_>, (instance, index): (CoreInstance, u32)) -> (Group, GlobalPlace) {
+fn global(program: &Program<'_>, (instance, index): Row) -> (Group, GlobalPlace) {
     let Instance { env, group, .. } = &program.instances[instance];
     (*group, env.globals[index as usize].place)
 }
