@@ -12,6 +12,7 @@ use crate::args::{CompileArgs, Emit, MessageFormat};
 use crate::artifact::{self, compile_cached};
 use crate::cache::Cache;
 use crate::error::Error;
+use crate::init::Initialiser;
 use crate::{guest, init, input, output};
 
 pub(crate) fn run(args: CompileArgs) -> Result<ExitCode, Error> {
@@ -115,12 +116,13 @@ fn compile(args: &CompileArgs, module: &[u8], options: &Options) -> Result<(Vec<
 /// Initialises, and compiles what came of it.
 fn initialise(args: &CompileArgs, module: &[u8], options: &Options, export: &str) -> Result<Vec<u8>, Error> {
     let grants = guest::grants(&args.init.allow, args.init.allow_all)?;
+    let initialiser = Initialiser { export, args: &[], is_spent: true };
     let (format, file) = (args.message_format, input::display_name(&args.file));
     let told = move |kind: &str, message: String| match format {
         MessageFormat::Human => output::tell(format_args!("precast: {message}")),
         MessageFormat::Json => output::tell(json!({ "kind": kind, "message": message, "file": file })),
     };
-    let initialised = init::run(&args.file, module, options, export, grants, told)?;
+    let initialised = init::run(&args.file, module, options, &initialiser, grants, told)?;
     artifact::compile(&args.file, module, options, Some(&initialised))
 }
 

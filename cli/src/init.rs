@@ -1,10 +1,11 @@
-//! `compile --init`: the program's own initialiser is run while it is compiled, and what it leaves behind is what its
-//! instances start from.
+//! `compile --init` and `snapshot`: a function of the program is run while it is compiled, and what it leaves behind is
+//! what instances start from.
 //!
 //! What comes in: a module or component, and what its initialiser may reach. What goes out: the state of the instance
 //! that it has initialised, for any target; what it was denied and what it has read of the world is told on the way. It
 //! runs as compiled for this machine, so the target may be another one.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -15,7 +16,7 @@ use precast_loader::{Artifact, Linker, SnapshotError};
 use precast_wasi::{Grants, OutputPipe, Stdin, Stdout, WasiCtx, WasiCtxBuilder};
 
 use crate::artifact;
-use crate::call::{self, Call};
+use crate::call::Call;
 use crate::component::Shown;
 use crate::component::call::Call as ComponentCall;
 use crate::component::guest::{self as component_guest, Driver};
@@ -60,13 +61,23 @@ pub(crate) struct Initialised {
     pub(crate) spent: Vec<String>,
 }
 
-/// Runs the initialiser `export` of `module`, which the user knows as `file`. `told` is called with a kind (`denied` or
-/// `read`) and a message for what the initialiser asks of the world.
+/// What is called before compiling.
+pub(crate) struct Initialiser<'a> {
+    /// The export.
+    pub(crate) export: &'a str,
+    /// Its arguments.
+    pub(crate) args: &'a [OsString],
+    /// Whether a module goes without the export afterwards.
+    pub(crate) is_spent: bool,
+}
+
+/// Runs the initialiser of `module`, which the user knows as `file`. `told` is called with a kind (`denied` or `read`) and
+/// a message for what the initialiser asks of the world.
 pub(crate) fn run(
     file: &Path,
     module: &[u8],
     options: &Options,
-    export: &str,
+    initialiser: &Initialiser<'_>,
     grants: Grants,
     told: impl Fn(&str, String) + Clone + Send + 'static,
 ) -> Result<Initialised, Error> {
@@ -83,35 +94,37 @@ pub(crate) fn run(
         .on_denial(move |denial| denied("denied", denial.to_string()))
         .on_read(move |what| told("read", format!("the initialiser read {what}")));
     let run = if artifact.is_component() { component } else { core };
-    let result = run(&artifact, export, wasi);
+    let result = run(&artifact, initialiser, wasi);
     _ = io::stderr().write_all(&stdout.contents());
     result.map_err(stopped)
 }
 
-fn core(artifact: &Artifact, export: &str, wasi: WasiCtxBuilder) -> Result<Initialised, Stop> {
-    let call = named(export).find_map(|name| Call::without_params(artifact, name));
-    let call = call.map_or_else(|| no_initialiser(artifact, export), Ok)?;
+fn core(artifact: &Artifact, initialiser: &Initialiser<'_>, wasi: WasiCtxBuilder) -> Result<Initialised, Stop> {
+    let call = first(initialiser.export, |name| Call::new(artifact, name, initialiser.args))?;
     let mut linker = if guest::imports_wasi(artifact) { guest::wasi_linker() } else { Linker::new() };
     linker.trap_missing_functions();
     let bound = guest::bind(&linker, artifact)?;
     let mut instance = bound.instantiate(wasi.build().map_err(guest::not_granted)?)?;
-    let calls: Vec<Call> = call.initializer(artifact).into_iter().chain([call]).collect();
-    for call in &calls {
-        guest::call(&mut instance, call)?;
+    let mut spent = Vec::new();
+    // A reactor's initialiser must not be called again in any case.
+    if let Some(reactors) = call.initializer(artifact) {
+        guest::call(&mut instance, &reactors)?;
+        spent.push(reactors.export);
+    }
+    guest::call(&mut instance, &call)?;
+    if initialiser.is_spent {
+        spent.push(call.export);
     }
     if let Some(fd) = instance.data().opened() {
         let message = format!("the initialiser left descriptor {fd} open, which cannot become part of an artifact");
         return Err(Error::Failed(message).into());
     }
-    let snapshot = instance.snapshot().map_err(no_snapshot)?;
-    Ok(Initialised { snapshot, spent: calls.into_iter().map(|call| call.export).collect() })
+    Ok(Initialised { snapshot: instance.snapshot().map_err(no_snapshot)?, spent })
 }
 
-/// The export stays, since the component's interface says that it is there.
-fn component(artifact: &Artifact, export: &str, wasi: WasiCtxBuilder) -> Result<Initialised, Stop> {
-    let none: [&str; 0] = [];
-    let found = named(export).map(|name| ComponentCall::new(artifact, name, &none));
-    let call = found.reduce(|first, second| first.or(second)).unwrap_or_else(|| unreachable!("it has a name"))?;
+/// The export stays in any case, since the component's interface says that it is there.
+fn component(artifact: &Artifact, initialiser: &Initialiser<'_>, wasi: WasiCtxBuilder) -> Result<Initialised, Stop> {
+    let call = first(initialiser.export, |name| ComponentCall::new(artifact, name, initialiser.args))?;
     let mut linker = component_guest::wasi_linker();
     linker.trap_missing();
     let bound = component_guest::bind(&linker, artifact)?;
@@ -128,16 +141,10 @@ fn component(artifact: &Artifact, export: &str, wasi: WasiCtxBuilder) -> Result<
     Ok(Initialised { snapshot: instance.snapshot().map_err(no_snapshot)?, spent: Vec::new() })
 }
 
-/// The functions that an initialiser's name may mean.
-fn named(export: &str) -> impl Iterator<Item = &str> {
+/// What `find` finds by the export's name; if that is the usual one, by any of those.
+fn first<X>(export: &str, find: impl Fn(&str) -> Result<X, Error>) -> Result<X, Error> {
     let others = if export == INITIALISERS[0] { &INITIALISERS[1..] } else { &[] };
-    std::iter::once(export).chain(others.iter().copied())
-}
-
-/// The error that says why `export` cannot be called.
-fn no_initialiser(artifact: &Artifact, export: &str) -> Result<Call, Error> {
-    let none: [&str; 0] = [];
-    Call::new(artifact, export, &none).and_then(|_| Err(call::no_function(artifact, export)))
+    others.iter().fold(find(export), |found, name| found.or_else(|error| find(name).map_err(|_| error)))
 }
 
 fn no_snapshot(error: SnapshotError) -> Error {

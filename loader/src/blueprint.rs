@@ -68,10 +68,10 @@ impl Blueprint {
     pub(crate) fn new(artifact: &ArtifactInner) -> Result<Blueprint, SlotError> {
         let meta = artifact.meta();
         let layout = &meta.header.layout;
-        let memories = own_memories(meta.memories.iter(), layout)?;
+        let memories = own_memories((0..meta.memories.len()).filter_map(|index| artifact.memory(index)), layout)?;
         let accessible = accessible(&memories, plan::groups(meta), layout)?;
-        let image = meta.header.image_offset..meta.header.image_offset + meta.header.image_len;
-        let runs = runs(meta.runs.iter(), layout, &image, &accessible)?;
+        let (mapping, image) = artifact.image();
+        let runs = runs(artifact.runs(), layout, &image, &accessible)?;
         Ok(Blueprint {
             slot_size: layout.slot_size as usize,
             base: layout.base_offset as usize,
@@ -80,7 +80,7 @@ impl Blueprint {
             memories,
             accessible,
             runs,
-            mapping: artifact.mapping().clone(),
+            mapping: Arc::clone(mapping),
             learner: Learner::default(),
         })
     }

@@ -33,6 +33,7 @@ mod write_set;
 mod bindings;
 mod builtins;
 mod call;
+mod checkpoint;
 pub mod component;
 mod describe;
 mod externs;
@@ -63,6 +64,7 @@ pub use types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, Tabl
 pub type HostError = Box<dyn std::error::Error + Send + Sync>;
 
 pub use call::CallError;
+pub use checkpoint::CheckpointError;
 pub use externs::{ExportError, Extern, Func, Global, GlobalError, GrowError, Memory, OutOfBounds, Table, TableError};
 pub use host::{Caller, HostResults, IntoHostFunc};
 pub use instance::{Instance, InstantiateError, LimitError, Limits};

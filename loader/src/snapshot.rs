@@ -108,7 +108,7 @@ impl<T> component::Instance<T> {
 }
 
 /// A record that nobody changes.
-struct Reader<'a> {
+pub(crate) struct Reader<'a> {
     record: *mut InstanceRecord,
     meta: &'a Meta<'a>,
 }
@@ -116,7 +116,7 @@ struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// # Safety
     /// The record is alive and borrowed for `'a`.
-    unsafe fn new(record: *mut InstanceRecord) -> Result<Self, SnapshotError> {
+    pub(crate) unsafe fn new(record: *mut InstanceRecord) -> Result<Self, SnapshotError> {
         // SAFETY: as the caller says; artifacts do not change, and records keep theirs alive.
         unsafe {
             let context = &raw const (*(*record).store).context;
@@ -132,9 +132,21 @@ impl<'a> Reader<'a> {
     }
 
     fn core(&self) -> Result<Snapshot, SnapshotError> {
-        let each = |count: usize| 0..count as u32;
         Ok(Snapshot {
             memories: each(self.meta.memories.len()).map(|index| self.memory(index)).collect::<Result<_, _>>()?,
+            ..self.without_memories()?
+        })
+    }
+
+    /// Fails if a core item is somebody else's, or refers to something of somebody else's.
+    pub(crate) fn check(&self) -> Result<(), SnapshotError> {
+        each(self.meta.memories.len()).try_for_each(|index| self.own("memory", index, MemoryState::new).map(drop))?;
+        self.without_memories().map(drop)
+    }
+
+    fn without_memories(&self) -> Result<Snapshot, SnapshotError> {
+        Ok(Snapshot {
+            memories: Vec::new(),
             tables: each(self.meta.tables.len()).map(|index| self.table(index)).collect::<Result<_, _>>()?,
             globals: each(self.meta.globals.len()).map(|index| self.global(index)).collect::<Result<_, _>>()?,
             data: self.meta.data.iter().map(|row| self.segment(row.len_word)).collect(),
@@ -248,7 +260,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The handle tables at `places`.
-    fn handles(&self, places: &[Place]) -> Result<Vec<HandleState>, SnapshotError> {
+    pub(crate) fn handles(&self, places: &[Place]) -> Result<Vec<HandleState>, SnapshotError> {
         let state = |place: &Place| {
             // SAFETY: binding checked the places, and nobody else uses the tables.
             let table = unsafe { place.table((*self.record).base) };
@@ -278,7 +290,13 @@ impl<'a> Reader<'a> {
     }
 }
 
-fn is_not_zero(bytes: &[u8]) -> bool {
+/// The indices of `count` rows, which are less than 2³².
+fn each(count: usize) -> std::ops::Range<u32> {
+    0..count as u32
+}
+
+/// Whether bytes, a multiple of 64, are not all zero.
+pub(crate) fn is_not_zero(bytes: &[u8]) -> bool {
     // Words of a page: the compiler makes vectors of them.
     bytes.chunks_exact(64).any(|chunk| chunk.iter().fold(0, |all, byte| all | byte) != 0)
 }

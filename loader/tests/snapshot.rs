@@ -9,7 +9,10 @@ use precast_abi::snapshot::Snapshot;
 use precast_abi::{MAGIC, funcref};
 use precast_compiler::{Error, Options, compile, compile_snapshot};
 use precast_loader::component::{self as components, ResourceAny};
-use precast_loader::{Artifact, Caller, Extern, ExternRef, Instance, Linker, SnapshotError, Store, Val};
+use precast_loader::{
+    Artifact, Caller, CheckpointError, Extern, ExternRef, Instance, InstantiateError, Limits, Linker, SnapshotError,
+    Store, Val,
+};
 use precast_targets::Arch;
 
 /// Calls the export `name`, which takes nothing; what it returns, or how it traps.
@@ -414,4 +417,91 @@ fn another_target_has_its_own_offsets() {
         assert_eq!(compile(wat.as_bytes(), &options).map(|plain| plain == bytes), Ok(false));
     }
     assert!(offsets.windows(2).all(|pair| pair[0] != pair[1]), "{offsets:?}: or nothing was tested");
+}
+
+/// Memory, tables, globals and segments, all of which `change` changes.
+const CHANGING: &str = r#"(module
+    (type $get (func (result i32)))
+    (import "host" "seven" (func $seven (type $get)))
+    (memory (export "memory") 1 9) (table $t (export "table") 1 9 funcref) (global $g (mut i32) (i32.const 5))
+    (data (i32.const 0) "\01") (data $d "\02") (elem declare func $seven)
+    (func $start (i32.store8 (i32.const 1) (i32.const 9)))
+    (start $start)
+    (func (export "change") (result i32)
+        (drop (memory.grow (i32.const 2)))
+        (memory.init $d (i32.const 140000) (i32.const 0) (i32.const 1)) (data.drop $d)
+        (drop (table.grow $t (ref.func $seven) (i32.const 1)))
+        (global.set $g (i32.add (global.get $g) (i32.const 1)))
+        (global.get $g))
+    (func (export "more") (result i32)
+        (global.set $g (i32.mul (global.get $g) (i32.const 3)))
+        (i32.store (i32.const 70000) (global.get $g))
+        (memory.grow (i32.const 1)))
+    (func (export "sizes") (result i32 i32) (memory.size) (table.size $t))
+    (func (export "sum") (result i32)
+        (i32.add (i32.load (i32.const 0)) (i32.add (i32.load (i32.const 140000)) (global.get $g))))
+    (func (export "call") (result i32) (call_indirect $t (type $get) (i32.const 1)))
+    (func (export "again") (memory.init $d (i32.const 0) (i32.const 0) (i32.const 1))))"#;
+
+#[test]
+fn a_checkpoint_is_what_new_instances_start_from() {
+    let mut linker: Linker<()> = Linker::new();
+    linker.func("host", "seven", |_: &mut Caller<'_, ()>| 7i32);
+    let observed = ["sizes", "sum", "call", "again", "more", "sum"];
+    let mut artifact = artifact(CHANGING);
+    // The second is one of an instance that started from the first. Nobody else has the artifact before by then.
+    for change in ["change", "more"] {
+        let bound = linker.bind(&artifact).expect("binds");
+        let mut warm = bound.instantiate(()).expect("instantiates");
+        assert!(!call(&mut warm, change).contains("trap"));
+        let (snapshot, checkpoint) = (warm.snapshot(), warm.checkpoint().expect("nothing of it is somebody else's"));
+        let expected = observed.map(|name| call(&mut warm, name));
+        drop((warm, bound));
+        artifact = checkpoint;
+        let bound = linker.bind(&artifact).expect("binds");
+        let (fresh, _) = artifact.slot_hashes().expect("maps");
+        for _ in 0..40 {
+            let mut instance = bound.instantiate(()).expect("instantiates");
+            assert_eq!(instance.snapshot(), snapshot);
+            assert_eq!(observed.map(|name| call(&mut instance, name)), expected, "{change}");
+            drop(instance);
+            assert_eq!(artifact.idle_hashes(), [fresh]);
+        }
+    }
+    let limits = Limits { memory_bytes: Some(3 << 16), ..Limits::default() };
+    let small = linker.bind(&artifact).expect("binds").limits(limits).instantiate(());
+    assert!(matches!(small, Err(InstantiateError::Limit(_))), "it starts with four pages");
+    assert!(artifact.sizes().image > 0);
+}
+
+#[test]
+fn a_checkpoint_of_a_component_has_its_resources() {
+    let linker = components::Linker::new();
+    let bound = linker.bind(&artifact(RESOURCES)).expect("binds");
+    let mut warm = bound.instantiate(()).expect("instantiates");
+    warm.func::<(), ()>("", "init").expect("exported").call(&mut warm, ()).expect("returns");
+    let checkpoint = warm.checkpoint().expect("nothing of it is somebody else's");
+    drop((warm, bound));
+    let bound = linker.bind(&checkpoint).expect("binds");
+    for _ in 0..20 {
+        let mut instance = bound.instantiate(()).expect("instantiates");
+        let get = |name: &str, instance: &mut components::Instance<()>| {
+            instance.func::<(), u32>("", name).expect("exported").call(instance, ()).expect("returns")
+        };
+        assert_eq!((get("look", &mut instance), get("dropped", &mut instance)), (70, 11));
+        instance.func::<(), ()>("", "end").expect("exported").call(&mut instance, ()).expect("returns");
+        assert_eq!(get("dropped", &mut instance), 81);
+    }
+}
+
+#[test]
+fn what_is_somebody_elses_is_in_no_checkpoint_either() {
+    let wat = r#"(module (global $g (mut externref) (ref.null extern))
+        (func (export "set") (param externref) (global.set $g (local.get 0))))"#;
+    let mut instance = Linker::new().bind(&artifact(wat)).expect("binds").instantiate(()).expect("instantiates");
+    assert!(instance.checkpoint().is_ok(), "a module without memory, and nothing but zeros");
+    let set = instance.func_dynamic("set").expect("exported");
+    set.call(&mut instance, &[Val::ExternRef(Some(ExternRef::new(1)))]).expect("returns");
+    let refused = instance.checkpoint().expect_err("refused");
+    assert!(matches!(refused, CheckpointError::Snapshot(SnapshotError::HostReference { .. })), "{refused}");
 }

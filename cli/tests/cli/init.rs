@@ -157,3 +157,24 @@ fn a_component_is_initialised_as_a_whole() {
     folder.precast("compile counter.wat --init=fail -o no.so").fails(1, &["the initialiser failed"]);
     folder.precast("compile counter.wat --init=none -o no.so").fails(2, &["no function `none` is exported"]);
 }
+
+#[test]
+fn a_snapshot_starts_from_a_call_with_arguments() {
+    let module = r#"(module
+        (global $n (mut i32) (i32.const 1)) (global $started (mut i32) (i32.const 0))
+        (func (export "_initialize") (global.set $started (i32.add (global.get $started) (i32.const 1000))))
+        (func (export "add") (param i32 i32)
+            (global.set $n (i32.add (global.get $n) (i32.mul (local.get 0) (local.get 1)))))
+        (func (export "get") (result i32) (i32.add (global.get $started) (global.get $n))))"#;
+    let folder = Folder::with("sum.wat", module);
+    folder.precast("snapshot --invoke add -o sum.so sum.wat 6 -7").succeeds();
+    assert_eq!(folder.precast("run --invoke get sum.so").succeeds().text(), "959\n");
+    folder.precast("run --invoke add sum.so 1 1").succeeds();
+    folder.precast("run --invoke _initialize sum.so").fails(2, &["no function `_initialize` is exported"]);
+    let printed = folder.precast("snapshot --invoke add --target aarch64 -o - sum.wat 6 -7").succeeds();
+    assert!(printed.stdout.starts_with(b"\x7fELF") && printed.stdout != folder.read("sum.so"));
+    folder.precast("snapshot --invoke add -o no.so sum.wat 6").fails(2, &["`add` takes 2 arguments"]);
+    folder.precast("snapshot --invoke add sum.wat 6 7").fails(2, &["--output"]);
+    folder.precast("snapshot --invoke add -o no.so sum.so 6 7").fails(1, &["`sum.so` is an ELF file"]);
+    assert_eq!(folder.files(), ["sum.so", "sum.wat"]);
+}

@@ -49,7 +49,9 @@ mod tests {
         let told = Arc::new(Mutex::new(Vec::new()));
         let sink = Arc::clone(&told);
         let reads = Reads::new(Some(Box::new(move |what| sink.lock().unwrap().push(what.to_owned()))));
-        ["the wall clock", "random numbers", "the wall clock"].map(|what| reads.report(|| what));
+        for what in ["the wall clock", "random numbers", "the wall clock"] {
+            reads.report(|| what);
+        }
         assert_eq!(*told.lock().unwrap(), ["the wall clock", "random numbers"]);
         Reads::default().report(|| -> String { unreachable!("nobody wants to know") });
     }
