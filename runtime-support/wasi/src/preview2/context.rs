@@ -112,3 +112,39 @@ impl Ctx {
         (Arc::strong_count(descriptors) <= MOST_DESCRIPTORS).then(|| Ticket(Arc::clone(descriptors)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use crate::preview2::bindings::wasi::cli::environment::Host as _;
+    use crate::preview2::bindings::wasi::clocks::wall_clock::Host as _;
+    use crate::preview2::bindings::wasi::random::insecure_seed::Host as _;
+    use crate::{Grant, Grants, WasiCtx};
+
+    /// What a guest with these grants is said to have read.
+    fn reads(grants: Grants) -> Vec<String> {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&told);
+        let template = WasiCtx::builder()
+            .grants(grants)
+            .on_read(move |what| sink.lock().unwrap().push(what.to_owned()))
+            .template();
+        let template = template.unwrap();
+        // All guests of a template are told of together.
+        for mut ctx in [template.context(), template.context()] {
+            _ = (ctx.now(), ctx.now());
+            _ = (ctx.insecure_seed(), ctx.get_environment());
+        }
+        drop(template);
+        Arc::into_inner(told).unwrap().into_inner().unwrap()
+    }
+
+    #[test]
+    fn what_is_read_is_told_once_and_only_what_is_granted() {
+        let variable = Grant::EnvVar { name: "NAME".into(), value: Some("value".into()) };
+        let all = Grants::from_iter([Grant::Clocks, Grant::Random, variable]);
+        assert_eq!(reads(all), ["the wall clock", "random numbers", "the environment"]);
+        assert_eq!(reads(Grants::none()), [""; 0]);
+    }
+}
