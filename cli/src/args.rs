@@ -14,6 +14,7 @@ use precast_abi::ABI_VERSION;
 
 use crate::codegen::CodegenArgs;
 use crate::component::ComposeArgs;
+use crate::init::InitArgs;
 use crate::serve::parse_duration;
 use crate::size::parse_size;
 use crate::wast::WastArgs;
@@ -45,6 +46,7 @@ pub(crate) enum Command {
     Compile(CompileArgs),
     Run(RunArgs),
     Serve(ServeArgs),
+    Snapshot(SnapshotArgs),
     Inspect(InspectArgs),
     Bench(BenchArgs),
     Wast(WastArgs),
@@ -64,7 +66,7 @@ impl Command {
     /// `precast inspect app.so | head`, but of one whose status says that all of its work was done.
     pub(crate) fn closed_output_status(&self) -> u8 {
         match self {
-            Command::Compile(_) | Command::Wast(_) => self.failure_status(),
+            Command::Compile(_) | Command::Snapshot(_) | Command::Wast(_) => self.failure_status(),
             _ => 0,
         }
     }
@@ -83,6 +85,7 @@ Examples:
   precast compile app.wasm --emit asm -o - | less
   precast compile app.wasm --plug logger.wasm     app's imports are what logger exports
   precast compile app.wasm --link lib=lib.wasm    app imports the module `lib`
+  precast compile app.wasm --init=warm-up         starts from where `warm-up` got it
 
 Exit status: 0 if the output was written, 1 if not, 2 if the command line makes no sense.")]
 pub(crate) struct CompileArgs {
@@ -124,6 +127,9 @@ pub(crate) struct CompileArgs {
 
     #[command(flatten)]
     pub(crate) compose: ComposeArgs,
+
+    #[command(flatten)]
+    pub(crate) init: InitArgs,
 
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,
@@ -274,6 +280,56 @@ pub(crate) struct ServeArgs {
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
+
+    #[command(flatten)]
+    pub(crate) codegen: CodegenArgs,
+}
+
+/// Call a function, and compile an artifact that starts from there
+///
+/// Takes a module or component, calls one of its functions with arguments, and writes a shared object each of whose
+/// instances starts in the state that the call led to: with what was loaded, parsed or computed. The function is still
+/// there; of a reactor, `_initialize` is called first and is not. `precast compile --init` is for programs that have an
+/// initialiser.
+///
+/// What the function reads becomes part of the artifact, and is told on standard error. So is what it prints.
+#[derive(Debug, Args)]
+#[command(override_usage = "precast snapshot [OPTIONS] --invoke <EXPORT> --output <OUT> <FILE> [ARG]...")]
+#[command(after_long_help = "\
+Grants: as for precast run (see precast run --help).
+
+Examples:
+  precast snapshot --invoke warm-up -o app.so app.wasm
+  precast snapshot --invoke load --allow=fs:./data:ro -o app.so app.wasm 42
+
+Exit status: 0 if the output was written, 1 if not, 2 if the command line makes no sense.")]
+pub(crate) struct SnapshotArgs {
+    /// The exported function to call, as for precast run
+    #[arg(long, value_name = "EXPORT")]
+    pub(crate) invoke: String,
+
+    /// Where to write, or - for standard output
+    #[arg(short, long, value_name = "OUT")]
+    pub(crate) output: PathBuf,
+
+    /// The machine to compile for: x86_64 or aarch64, or a triple [default: this one]
+    #[arg(long, value_name = "TARGET")]
+    pub(crate) target: Option<String>,
+
+    /// Grant the function something: fs:DIR, env, clocks, random, ... (see precast run --help)
+    #[arg(long, value_name = "GRANT,...")]
+    pub(crate) allow: Vec<String>,
+
+    /// Grant the function everything
+    #[arg(short = 'A', long)]
+    pub(crate) allow_all: bool,
+
+    /// The module or component; everything after it is the function's
+    #[arg(value_name = "FILE", required = true, num_args = 1.., trailing_var_arg = true)]
+    pub(crate) command: Vec<OsString>,
+
+    #[command(flatten)]
+    pub(crate) compose: ComposeArgs,
 
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,

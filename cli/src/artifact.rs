@@ -11,6 +11,7 @@ use crate::cache::{Cache, Key};
 use crate::codegen::CodegenArgs;
 use crate::component::wit_text;
 use crate::error::Error;
+use crate::init::Initialised;
 use crate::input::{self, Input};
 use crate::inspect::elf;
 use crate::progress::Bar;
@@ -62,7 +63,7 @@ fn open_module(
             return Ok((artifact, entry));
         }
     }
-    let bytes = compile(file, module, options)?;
+    let bytes = compile(file, module, options, None)?;
     let stored = cache.and_then(|(cache, key)| cache.store(&key, &bytes));
     let source = stored.map_or(Source::Bytes(bytes), Source::File);
     let artifact = source.open().map_err(|error| open_error(file, error))?;
@@ -77,27 +78,40 @@ pub(crate) fn compile_cached(
     options: &Options,
 ) -> Result<(Vec<u8>, bool), Error> {
     let Some(cache) = cache else {
-        return Ok((compile(file, module, options)?, false));
+        return Ok((compile(file, module, options, None)?, false));
     };
     let key = Key::new(module, options);
     let hit = fs::read(cache.path(&key)).ok().filter(|bytes| elf::is_intact_artifact(bytes));
     if let Some(bytes) = hit {
         return Ok((bytes, true));
     }
-    let bytes = compile(file, module, options)?;
+    let bytes = compile(file, module, options, None)?;
     // If that fails there was a warning, and the bytes are good all the same.
     cache.store(&key, &bytes);
     Ok((bytes, false))
 }
 
-/// Compiles `module`, known to the user as `file`, with a progress bar if it takes long.
-fn compile(file: &Path, module: &[u8], options: &Options) -> Result<Vec<u8>, Error> {
+/// Compiles `module`, known to the user as `file`, with a progress bar if it takes long. Its instances start from `start`,
+/// or else as it says.
+pub(crate) fn compile(
+    file: &Path,
+    module: &[u8],
+    options: &Options,
+    start: Option<&Initialised>,
+) -> Result<Vec<u8>, Error> {
     let file = input::display_name(file);
     let bar = Bar::on_terminal(&file);
     let mut options = Options { progress: bar.as_ref().map(|bar| bar as _), ..options.clone() };
     // Made of the module, so the cache's key need not have it.
     options.wit = options.wit.or_else(|| wit_text(module));
-    precast_compiler::compile(module, &options).map_err(|source| Error::Compile { file, source })
+    let compiled = match start {
+        None => precast_compiler::compile(module, &options),
+        Some(Initialised { snapshot, spent }) => {
+            let spent: Vec<_> = spent.iter().map(String::as_str).collect();
+            precast_compiler::compile_snapshot(module, &options, snapshot, &spent)
+        }
+    };
+    compiled.map_err(|source| Error::Compile { file, source })
 }
 
 fn open_error(file: &Path, source: OpenError) -> Error {

@@ -9,10 +9,11 @@ use precast_compiler::Options;
 use serde_json::{Value, json};
 
 use crate::args::{CompileArgs, Emit, MessageFormat};
-use crate::artifact::compile_cached;
+use crate::artifact::{self, compile_cached};
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::{input, output};
+use crate::init::Initialiser;
+use crate::{guest, init, input, output};
 
 pub(crate) fn run(args: CompileArgs) -> Result<ExitCode, Error> {
     match (write_output(&args), args.message_format) {
@@ -57,6 +58,9 @@ fn output_path(args: &CompileArgs) -> Result<PathBuf, Error> {
     if args.cache.is_some() && args.emit != Emit::So {
         return Err(Error::Usage("the cache keeps shared objects: --cache goes with --emit so only".into()));
     }
+    if args.init.init.is_some() && (args.cache.is_some() || !matches!(args.emit, Emit::So | Emit::Obj)) {
+        return Err(Error::Usage("--init makes a state: it goes with --emit so or obj, and without --cache".into()));
+    }
     let binary = matches!(args.emit, Emit::So | Emit::Obj);
     match &args.output {
         Some(output) if input::is_stdin(output) && binary && io::stdout().is_terminal() => {
@@ -95,7 +99,10 @@ fn is_same_file(a: &Path, b: &Path) -> bool {
 /// What compiling gives, and whether the cache had it.
 fn compile(args: &CompileArgs, module: &[u8], options: &Options) -> Result<(Vec<u8>, bool), Error> {
     let cache = args.cache.as_ref().and_then(|folder| Cache::usable(folder.as_deref()));
-    let compile = || compile_cached(&args.file, module, cache, options);
+    let compile = || match &args.init.init {
+        None => compile_cached(&args.file, module, cache, options),
+        Some(export) => initialise(args, module, options, export).map(|bytes| (bytes, false)),
+    };
     match args.threads {
         Some(threads) => rayon::ThreadPoolBuilder::new()
             .num_threads(threads.into())
@@ -104,6 +111,19 @@ fn compile(args: &CompileArgs, module: &[u8], options: &Options) -> Result<(Vec<
             .install(compile),
         None => compile(),
     }
+}
+
+/// Initialises, and compiles what came of it.
+fn initialise(args: &CompileArgs, module: &[u8], options: &Options, export: &str) -> Result<Vec<u8>, Error> {
+    let grants = guest::grants(&args.init.allow, args.init.allow_all)?;
+    let initialiser = Initialiser { export, args: &[], is_spent: true };
+    let (format, file) = (args.message_format, input::display_name(&args.file));
+    let told = move |kind: &str, message: String| match format {
+        MessageFormat::Human => output::tell(format_args!("precast: {message}")),
+        MessageFormat::Json => output::tell(json!({ "kind": kind, "message": message, "file": file })),
+    };
+    let initialised = init::run(&args.file, module, options, &initialiser, grants, told)?;
+    artifact::compile(&args.file, module, options, Some(&initialised))
 }
 
 /// The JSON message about a failure.

@@ -1,8 +1,8 @@
-//! A guest with WASI, from binding to what ended it: what `run` and `bench` have in common.
+//! A guest with WASI, from what it is granted to what ended it: what the commands that run one have in common.
 
 use precast_loader::{Artifact, Bound, CallError, Func, Instance, InstantiateError, Linker, Trap, Val};
 use precast_wasi::preview2::Denied;
-use precast_wasi::{Exit, WasiCtx, preview1};
+use precast_wasi::{Exit, Grants, WasiCtx, preview1};
 
 use crate::call::Call;
 use crate::error::Error;
@@ -51,6 +51,20 @@ impl From<InstantiateError> for Stop {
             error => Stop::Failed(Error::context("cannot instantiate", error)),
         }
     }
+}
+
+/// The sum of what the command line grants: everything, and each list.
+pub(crate) fn grants(allow: &[String], all: bool) -> Result<Grants, Error> {
+    let mut grants = if all { Grants::all() } else { Grants::none() };
+    for list in allow {
+        grants.extend(Grants::parse(list).map_err(|error| Error::Usage(format!("--allow: {error}")))?);
+    }
+    Ok(grants)
+}
+
+/// What was granted cannot be opened.
+pub(crate) fn not_granted(error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::context("cannot grant what was asked for", error)
 }
 
 /// Whether the artifact imports anything of WASI 0.1.

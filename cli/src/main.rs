@@ -14,6 +14,7 @@ mod completions;
 mod component;
 mod error;
 mod guest;
+mod init;
 mod input;
 mod inspect;
 mod output;
@@ -21,6 +22,7 @@ mod progress;
 mod run;
 mod serve;
 mod size;
+mod snapshot;
 mod trap;
 mod values;
 mod wast;
@@ -53,6 +55,7 @@ fn dispatch(command: Command) -> Result<ExitCode, Error> {
         Command::Compile(args) => compile::run(args),
         Command::Run(args) => run::run(args),
         Command::Serve(args) => serve::run(args),
+        Command::Snapshot(args) => snapshot::run(args),
         Command::Inspect(args) => inspect::run(args),
         Command::Bench(args) => bench::run(args),
         Command::Wast(args) => wast::run(args),

@@ -24,7 +24,7 @@ const TRAP: u8 = 134;
 
 pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Error> {
     // Before anything is compiled, so that a mistake costs no time.
-    let grants = grants(&args)?;
+    let grants = guest::grants(&args.allow, args.allow_all)?;
     let (file, guest_args) = args.command.split_first().ok_or_else(|| Error::Usage("no file is named".into()))?;
     let (artifact, _) = artifact::open(Path::new(file), &args.cache, &args.codegen)?;
     let wasi = context(grants, file, guest_args, args.invoke.is_some())?;
@@ -56,7 +56,7 @@ fn run_module(
         Some(export) => Call::new(artifact, export, args)?,
         None => command(artifact)?,
     };
-    let results = execute(artifact, limits, wasi.build().map_err(not_granted)?, &call)?;
+    let results = execute(artifact, limits, wasi.build().map_err(guest::not_granted)?, &call)?;
     print(&results)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -74,7 +74,7 @@ fn run_component(
         None => ComponentCall::command(artifact).ok_or_else(|| no_command(artifact))?,
     };
     let bound = component_guest::bind(&component_guest::wasi_linker(), artifact)?.limits(limits);
-    let context = wasi.template().map_err(not_granted)?.context();
+    let context = wasi.template().map_err(guest::not_granted)?.context();
     let result = Driver::new()?.complete(async {
         // As for modules, the kernel takes it back.
         let mut instance = ManuallyDrop::new(bound.instantiate_async(context).await?);
@@ -88,24 +88,12 @@ fn run_component(
     Ok(ExitCode::SUCCESS)
 }
 
-fn not_granted(error: impl std::error::Error + Send + Sync + 'static) -> Error {
-    Error::context("cannot grant what was asked for", error)
-}
-
 /// The call of a WASI command's `_start`.
 fn command(artifact: &Artifact) -> Result<Call, Error> {
     Call::without_params(artifact, COMMAND).ok_or_else(|| match call::no_function(artifact, COMMAND) {
         Error::Usage(message) => Error::Usage(format!("{message} (--invoke calls another)")),
         error => error,
     })
-}
-
-fn grants(args: &RunArgs) -> Result<Grants, Error> {
-    let mut grants = if args.allow_all { Grants::all() } else { Grants::none() };
-    for list in &args.allow {
-        grants.extend(Grants::parse(list).map_err(|error| Error::Usage(format!("--allow: {error}")))?);
-    }
-    Ok(grants)
 }
 
 /// What the guest sees of the world. Its first argument is the file's name without its folder, which is none of its

@@ -58,6 +58,9 @@ pub enum Error {
     /// A core module or component that a component imports is not linked, or what it is linked with does not fit.
     #[error("{0}")]
     Link(String),
+    /// A snapshot of another program: what does not fit.
+    #[error("the snapshot is one of another program, or of one compiled in another way: {0} are not this one's")]
+    Snapshot(String),
     /// An option that cannot be honoured.
     #[error("{0}")]
     Option(String),

@@ -3,10 +3,15 @@
 //! What comes in: the program and the final text offsets, for function references. What goes out: [`MemoryImage`], the
 //! pages that are not zero. Nothing in them depends on where the slot or the text will be.
 
+mod snapshot;
+
+pub(crate) use self::snapshot::start;
+
 use std::collections::BTreeMap;
 
 use precast_abi::funcref;
 use precast_abi::slot::WASM_PAGE;
+use precast_abi::snapshot::Snapshot;
 
 use crate::component::linkage::CoreInstance;
 use crate::error::{Error, Place};
@@ -34,22 +39,39 @@ pub(crate) struct Run {
 pub(crate) struct MemoryImage {
     /// Pages that are not zero, sorted.
     pub(crate) runs: Vec<Run>,
+    /// Size of each memory in pages.
+    pub(crate) memory_pages: Vec<u64>,
+    /// Number of elements of each table.
+    pub(crate) table_sizes: Vec<u64>,
+    /// Data segments that code could copy from, but that were dropped since.
+    pub(crate) dropped_data: Vec<bool>,
     /// For each element segment that code may copy from, its encoded references; empty for the others.
     pub(crate) element_refs: Vec<Vec<u64>>,
 }
 
-/// Lays out the initial state.
+/// Lays out the initial state: the program's own, or the one of a snapshot that it was made to [`start`] from.
 ///
 /// # Errors
 /// [`Error::Limit`] if a few bytes of segments are scattered over very many pages.
-pub(crate) fn image(program: &Program<'_>, text: &Text) -> Result<MemoryImage, Error> {
+pub(crate) fn image(program: &Program<'_>, text: &Text, snapshot: Option<&Snapshot>) -> Result<MemoryImage, Error> {
+    if let Some(snapshot) = snapshot {
+        return snapshot::image(program, text, snapshot);
+    }
     let mut pages = Pages::new(program.layout.page_size, limit(program));
     for instance in program.instances.values() {
         let encoder = Encoder { env: &instance.env, text };
         write_state(program, instance, &encoder, &mut pages);
         write_segments(program, instance, &encoder, &mut pages);
     }
-    Ok(MemoryImage { runs: pages.into_runs()?, element_refs: element_refs(program, text) })
+    let env = |instance: CoreInstance| &program.instances[instance].env;
+    let rows = &program.rows;
+    Ok(MemoryImage {
+        runs: pages.into_runs()?,
+        memory_pages: rows.memories.iter().map(|(of, index)| env(*of).memories[*index as usize].min).collect(),
+        table_sizes: rows.tables.iter().map(|(of, index)| env(*of).tables[*index as usize].min).collect(),
+        dropped_data: vec![false; rows.data.len()],
+        element_refs: element_refs(program, text),
+    })
 }
 
 /// Globals, sizes and lengths of what an instance defines.

@@ -21,6 +21,7 @@ mod text;
 mod translate;
 
 pub use error::{Error, Place};
+pub use precast_abi::snapshot::Snapshot;
 use program::Program;
 
 pub use options::{Emit, MemoryModel, OptLevel, Options, Progress};
@@ -34,27 +35,60 @@ pub const VERSION: &str = concat!("precast ", env!("CARGO_PKG_VERSION"), ", cran
 /// # Errors
 /// See [`Error`]. A module that is valid is never reported as invalid.
 pub fn compile(input: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error> {
-    options.check()?;
-    let bytes = parse::to_binary(input)?;
-    compile_binary(&bytes, options).map_err(|error| parse::name_missing_proposal(&bytes, error))
+    compile_from(input, options, None)
 }
 
-fn compile_binary(bytes: &[u8], options: &Options<'_>) -> Result<Vec<u8>, Error> {
+/// As [`compile`], but instances start from a snapshot: the state that an instance of the same module or component was
+/// in, compiled for any target. Nothing of them is initialised any more, and of a module the exports `spent`, which were
+/// called to get there, are left out.
+///
+/// # Errors
+/// As [`compile`], and [`Error::Snapshot`] if the snapshot is one of another program.
+pub fn compile_snapshot(
+    input: &[u8],
+    options: &Options<'_>,
+    snapshot: &Snapshot,
+    spent: &[&str],
+) -> Result<Vec<u8>, Error> {
+    compile_from(input, options, Some(&Start { snapshot, spent }))
+}
+
+/// What instances start from, where that is not what the program says.
+struct Start<'a> {
+    snapshot: &'a Snapshot,
+    spent: &'a [&'a str],
+}
+
+fn compile_from(input: &[u8], options: &Options<'_>, start: Option<&Start<'_>>) -> Result<Vec<u8>, Error> {
+    options.check()?;
+    let bytes = parse::to_binary(input)?;
+    compile_binary(&bytes, options, start).map_err(|error| parse::name_missing_proposal(&bytes, error))
+}
+
+fn compile_binary(bytes: &[u8], options: &Options<'_>, start: Option<&Start<'_>>) -> Result<Vec<u8>, Error> {
     if component::is_component(bytes) {
         let linkage = component::link(bytes, &options.links)?;
         linkage.modules.iter().try_for_each(parse::check_supported)?;
         let program = resolve::component(&linkage, options)?;
         component::validate_unreached(&linkage, &program)?;
-        return compile_program(&program, options);
+        return compile_program(program, options, start);
     }
     let module = parse::parse(bytes)?;
     parse::check_supported(&module)?;
     // A module is too large only if it is valid.
     let program = resolve::module(&module, options).or_else(|limit| parse::validate_bodies(&module).and(Err(limit)))?;
-    compile_program(&program, options)
+    compile_program(program, options, start)
 }
 
-fn compile_program(program: &Program<'_>, options: &Options<'_>) -> Result<Vec<u8>, Error> {
+fn compile_program(
+    mut program: Program<'_>,
+    options: &Options<'_>,
+    start: Option<&Start<'_>>,
+) -> Result<Vec<u8>, Error> {
+    if let Some(Start { snapshot, spent }) = start {
+        image::start(&mut program, snapshot, spent)?;
+    }
+    let program = &program;
     let isa = lower::target_isa(options)?;
     if options.emit == Emit::Clif {
         return emit::clif(program, &*isa);
@@ -66,7 +100,7 @@ fn compile_program(program: &Program<'_>, options: &Options<'_>) -> Result<Vec<u
     }
     // Text offsets are final from here on.
     let text = text::Text::place(&*isa, &functions)?;
-    let image = image::image(program, &text)?;
+    let image = image::image(program, &text, start.map(|start| start.snapshot))?;
     let input = link::LinkInput { program, options, functions: &functions, text: &text, image: &image, isa: &*isa };
     match options.emit {
         Emit::Obj => link::object(&input),

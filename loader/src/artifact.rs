@@ -6,20 +6,25 @@
 
 use std::fs::{File, Metadata};
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use precast_abi::bytes::Span;
-use precast_abi::meta::{ExportRow, ExternKind, FunctionKind, FunctionRow, ImportRow, Meta, TypeRow};
+use precast_abi::meta::{
+    ExportRow, ExternKind, FunctionKind, FunctionRow, ImportRow, MemoryRow, Meta, NONE, RunRow, TableRow, TypeRow,
+};
 use precast_abi::types::FuncType;
 use precast_targets::Arch;
 
 use crate::blueprint::Blueprint;
+use crate::checkpoint::Checkpoint;
 use crate::code::{self, Registration};
 use crate::component;
 use crate::elf::Headers;
 use crate::mapping::{Code, Mapping};
 use crate::open_error::{OpenError, OpenErrorKind};
+use crate::plan::{Malformed, Plan};
 use crate::pool::Pool;
 use crate::slot::{Slot, SlotError};
 use crate::types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, TableType};
@@ -115,8 +120,8 @@ impl Artifact {
 
     fn assemble(parts: Parts, options: &OpenOptions) -> Result<Artifact, OpenErrorKind> {
         let Parts { file, mapping, headers, .. } = parts;
-        let code = code::register(Arc::new(Code::new(&file, mapping, &headers, options)?));
-        let inner = ArtifactInner { code, pool: Pool::default(), file, blueprint: OnceLock::new() };
+        let code = Arc::new(code::register(Arc::new(Code::new(&file, mapping, &headers, options)?)));
+        let inner = ArtifactInner { code, pool: Pool::default(), file, checkpoint: None, blueprint: OnceLock::new() };
         Ok(Artifact { inner: Arc::new(inner) })
     }
 
@@ -194,11 +199,12 @@ impl Artifact {
     /// Bytes of the whole file, of its code, of its tables, and of the initial state of an instance.
     pub fn sizes(&self) -> Sizes {
         let header = &self.inner.meta().header;
+        let (_, image) = self.inner.image();
         Sizes {
             file: self.inner.code().mapping().bytes().len() as u64,
             text: header.text_len,
             meta: self.inner.code().meta_len(),
-            image: header.image_len,
+            image: image.end - image.start,
             slot: header.layout.slot_size,
         }
     }
@@ -291,12 +297,14 @@ pub struct Sizes {
 
 /// What all clones of an artifact share.
 pub(crate) struct ArtifactInner {
-    /// The code and tables, which traps find by their addresses.
-    code: Registration,
+    /// The code and tables, which traps find by their addresses. Shared with artifacts made of instances of this one.
+    code: Arc<Registration>,
     /// The idle slots.
     pub(crate) pool: Pool,
     /// For the image's pages in slots.
     file: File,
+    /// What instances start from, if not from what the tables say.
+    checkpoint: Option<Checkpoint>,
     blueprint: OnceLock<Arc<Blueprint>>,
 }
 
@@ -348,10 +356,18 @@ impl ArtifactInner {
         let (meta, index) = (self.meta(), index as usize);
         Some(match ExternKind::from_raw(kind)? {
             ExternKind::Func => ExternType::Func(self.func_type(ty)?.1),
-            ExternKind::Table => ExternType::Table(TableType::from_row(&meta.tables.get(index)?)?),
-            ExternKind::Memory => ExternType::Memory(MemoryType::from_row(&meta.memories.get(index)?)),
+            ExternKind::Table => ExternType::Table(TableType::from_row(&self.table(index)?)?),
+            ExternKind::Memory => ExternType::Memory(MemoryType::from_row(&self.memory(index)?)),
             ExternKind::Global => ExternType::Global(GlobalType::from_row(&meta.globals.get(index)?)?),
         })
+    }
+
+    /// The same code, whose instances start from `checkpoint`.
+    pub(crate) fn starting_from(&self, checkpoint: Checkpoint) -> Result<Artifact, std::io::Error> {
+        let (code, file) = (Arc::clone(&self.code), checkpoint.file.try_clone()?);
+        let checkpoint = Some(checkpoint);
+        let inner = ArtifactInner { code, pool: Pool::default(), file, checkpoint, blueprint: OnceLock::new() };
+        Ok(Artifact { inner: Arc::new(inner) })
     }
 
     /// The file, for mapping pages of the image.
@@ -359,9 +375,51 @@ impl ArtifactInner {
         &self.file
     }
 
-    /// The mapping of the file.
-    pub(crate) fn mapping(&self) -> &Arc<Mapping> {
-        self.code().mapping()
+    /// The mapping of the file, and which part of it is the image.
+    pub(crate) fn image(&self) -> (&Arc<Mapping>, Range<u64>) {
+        let header = &self.meta().header;
+        match &self.checkpoint {
+            None => (self.code().mapping(), header.image_offset..header.image_offset + header.image_len),
+            Some(checkpoint) => (&checkpoint.mapping, 0..checkpoint.mapping.bytes().len() as u64),
+        }
+    }
+
+    /// The runs of the image.
+    pub(crate) fn runs(&self) -> impl Iterator<Item = RunRow> {
+        let (runs, others) = match &self.checkpoint {
+            None => (Some(self.meta().runs.iter()), &[][..]),
+            Some(checkpoint) => (None, &checkpoint.runs[..]),
+        };
+        runs.into_iter().flatten().chain(others.iter().copied())
+    }
+
+    /// Row `index` of the memories, whose minimum is the size that they start with.
+    pub(crate) fn memory(&self, index: usize) -> Option<MemoryRow> {
+        let row = self.meta().memories.get(index)?;
+        Some(self.checkpoint.as_ref().map_or(row, |checkpoint| checkpoint.memory(index, row)))
+    }
+
+    /// Row `index` of the tables, likewise.
+    pub(crate) fn table(&self, index: usize) -> Option<TableRow> {
+        let row = self.meta().tables.get(index)?;
+        Some(self.checkpoint.as_ref().map_or(row, |checkpoint| checkpoint.table(index, row)))
+    }
+
+    /// Text offset of what initialises an instance, if anything is left to.
+    pub(crate) fn init(&self) -> Option<u32> {
+        Some(self.meta().header.init).filter(|init| *init != NONE && self.checkpoint.is_none())
+    }
+
+    /// The core rows, decoded and checked.
+    pub(crate) fn plan(&self) -> Result<Plan, Malformed> {
+        let mut plan = Plan::new(self.meta())?;
+        for (index, memory) in plan.memories.iter_mut().enumerate() {
+            memory.min = self.memory(index).map_or(memory.min, |row| row.min);
+        }
+        for (index, table) in plan.tables.iter_mut().enumerate() {
+            table.min = self.table(index).map_or(table.min, |row| row.min);
+        }
+        Ok(plan)
     }
 
     /// Where everything is in a slot; made when the first slot is.

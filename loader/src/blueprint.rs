@@ -76,10 +76,10 @@ impl Blueprint {
     pub(crate) fn new(artifact: &ArtifactInner) -> Result<Blueprint, SlotError> {
         let meta = artifact.meta();
         let layout = &meta.header.layout;
-        let memories = own_memories(meta.memories.iter(), layout)?;
+        let memories = own_memories((0..meta.memories.len()).filter_map(|index| artifact.memory(index)), layout)?;
         let accessible = accessible(&memories, plan::groups(meta), layout)?;
-        let image = meta.header.image_offset..meta.header.image_offset + meta.header.image_len;
-        let runs = runs(meta.runs.iter(), layout, &image, &accessible)?;
+        let (mapping, image) = artifact.image();
+        let runs = runs(artifact.runs(), layout, &image, &accessible)?;
         let is_guarded = |memory: MemoryRow| memory.import == NONE && memory.model == MemoryModel::Guarded as u32;
         let limit = if meta.memories.iter().any(is_guarded) { SMALL_IMAGE } else { DENSE_IMAGE };
         let copies_image = runs.iter().map(|run| run.slot.len()).sum::<usize>() <= limit;
@@ -92,7 +92,7 @@ impl Blueprint {
             accessible,
             runs,
             copies_image,
-            mapping: artifact.mapping().clone(),
+            mapping: Arc::clone(mapping),
             learner: Learner::default(),
         })
     }

@@ -49,6 +49,8 @@ impl State {
     }
 }
 
+pub(crate) use plan::Place;
+
 pub use crate::host::Caller;
 pub use context::{LiftContext, LowerContext};
 pub use func::{Func, TypedFunc};

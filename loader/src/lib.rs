@@ -33,6 +33,7 @@ mod write_set;
 mod bindings;
 mod builtins;
 mod call;
+mod checkpoint;
 pub mod component;
 mod describe;
 mod externs;
@@ -42,6 +43,7 @@ mod linker;
 mod plan;
 mod record;
 mod references;
+mod snapshot;
 mod state;
 mod store;
 mod suspend;
@@ -54,6 +56,7 @@ pub use open_error::{Digest, OpenError, OpenErrorKind};
 pub use precast_abi::trap::TrapCode;
 pub use precast_abi::types::{FuncType, ValType};
 pub use slot::SlotError;
+pub use snapshot::SnapshotError;
 pub use trap::{Frame, Trap};
 pub use types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, TableType};
 
@@ -61,6 +64,7 @@ pub use types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, Tabl
 pub type HostError = Box<dyn std::error::Error + Send + Sync>;
 
 pub use call::CallError;
+pub use checkpoint::CheckpointError;
 pub use externs::{ExportError, Extern, Func, Global, GlobalError, GrowError, Memory, OutOfBounds, Table, TableError};
 pub use host::{Caller, HostResults, IntoHostFunc};
 pub use instance::{Instance, InstantiateError, LimitError, Limits};

@@ -20,7 +20,7 @@ use crate::describe;
 use crate::externs::Extern;
 use crate::host::{Caller, HostFunc, IntoHostFunc};
 use crate::instance::{Instance, InstantiateError, LimitError, Limits};
-use crate::plan::{Malformed, Plan};
+use crate::plan::Malformed;
 use crate::record;
 use crate::store::{InstanceId, Store, sealed::Sealed};
 use crate::types::ExternType;
@@ -182,7 +182,7 @@ impl<T> Linker<T> {
         }
         let inner = artifact.inner();
         let meta = inner.meta();
-        let plan = Plan::new(meta)?;
+        let plan = inner.plan()?;
         let mut found = Vec::with_capacity(plan.imports.len());
         for (row, import) in (0..).zip(meta.imports.iter()) {
             let damaged = Malformed("an import's name or type is out of range");

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use precast_abi::funcref::FOREIGN_TYPE;
 use precast_abi::host::{FuncImport, GlobalImport, HostWords, MemoryImport, TableImport};
-use precast_abi::meta::{ExportRow, ExternKind, FunctionKind, NONE};
+use precast_abi::meta::{ExportRow, ExternKind, FunctionKind};
 
 use crate::artifact::ArtifactInner;
 use crate::bindings::{Bindings, Source};
@@ -217,7 +217,7 @@ impl InstanceRecord {
 
     /// Text offset of the initialiser, if there is one.
     fn init(&self) -> Option<u32> {
-        Some(self.artifact().meta().header.init).filter(|init| *init != NONE)
+        self.artifact().init()
     }
 
     /// The hash of the type in row `ty`.

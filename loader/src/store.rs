@@ -288,7 +288,7 @@ impl<T> Store<T> {
         exports.into_iter().flatten()
     }
 
-    fn record(&self, instance: InstanceId) -> Option<*mut InstanceRecord> {
+    pub(crate) fn record(&self, instance: InstanceId) -> Option<*mut InstanceRecord> {
         // SAFETY: the store is alive.
         unsafe {
             assert!((*self.inner().as_ptr()).id == instance.store, "the instance belongs to another store");

@@ -32,7 +32,7 @@ pub(crate) use duration::parse_duration;
 
 use crate::args::ServeArgs;
 use crate::error::Error;
-use crate::{artifact, output};
+use crate::{artifact, guest, output};
 use log::{AccessLog, Failures};
 use service::Service;
 use stats::Stats;
@@ -105,10 +105,7 @@ fn workers(args: &ServeArgs) -> usize {
 }
 
 fn grants(args: &ServeArgs) -> Result<Grants, Error> {
-    let mut grants = if args.allow_all { Grants::all() } else { Grants::none() };
-    for list in &args.allow {
-        grants.extend(Grants::parse(list).map_err(|error| Error::Usage(format!("--allow: {error}")))?);
-    }
+    let mut grants = guest::grants(&args.allow, args.allow_all)?;
     for variable in &args.env {
         grants.add(env(variable)?);
     }

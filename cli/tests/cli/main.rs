@@ -3,5 +3,6 @@
 mod common;
 mod compile;
 mod components;
+mod init;
 mod reports;
 mod run;

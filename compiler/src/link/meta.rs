@@ -205,7 +205,7 @@ impl Tables<'_> {
             self.meta.memories.push(MemoryRow {
                 import: import_row(&imports, row),
                 model: memory.model as u32,
-                min: memory.min,
+                min: self.input.image.memory_pages[row],
                 max: memory.max.unwrap_or(NO_MAXIMUM),
                 page_size_log2: WASM_PAGE.ilog2(),
                 size_word,
@@ -231,7 +231,7 @@ impl Tables<'_> {
             self.meta.tables.push(TableRow {
                 import: import_row(&imports, row),
                 element: table.element as u32,
-                min: table.min,
+                min: self.input.image.table_sizes[row],
                 max: table.max.unwrap_or(NO_MAXIMUM),
                 limit,
                 size_word,
@@ -257,13 +257,13 @@ impl Tables<'_> {
 
     fn data(&mut self) -> Result<(), Error> {
         let program = self.input.program;
-        for &(instance, index) in &program.rows.data {
+        for (&(instance, index), is_dropped) in program.rows.data.iter().zip(&self.input.image.dropped_data) {
             let Instance { module, env, group, .. } = &program.instances[instance];
-            let segment = &module.data[index as usize];
+            let bytes = if *is_dropped { &[] } else { module.data[index as usize].bytes };
             let row = match env.data[index as usize].len_word {
                 Some(len_word) => {
-                    self.claim(segment.bytes.len())?;
-                    let contents = self.meta.blob.append(segment.bytes);
+                    self.claim(bytes.len())?;
+                    let contents = self.meta.blob.append(bytes);
                     DataRow { contents, len_word: from_base(program, *group, len_word) }
                 }
                 None => DataRow { contents: Span::default(), len_word: 0 },

@@ -124,8 +124,7 @@ impl Guest {
                 entry: code.entry,
                 text: code.text,
             });
-            let place = canon.place;
-            let handles = HandleTable::new(base.offset(place.state), base.offset(place.handles), place.capacity);
+            let handles = canon.place.table(base);
             let held = &raw mut (*(*record).store).component.held;
             Guest { memory, realloc, encoding: canon.encoding, handles, instance: Some(canon.instance), held }
         }

@@ -9,6 +9,7 @@
 //! is believed as far as compiled code does, but nothing outside the table is ever touched.
 
 use precast_abi::component::{Handle, InstanceState};
+use precast_abi::snapshot::HandleEntry;
 use precast_abi::trap::TrapCode;
 
 use super::fault::Fault;
@@ -91,6 +92,26 @@ impl HandleTable {
     /// Whether handles that the call was given are still there.
     pub(crate) fn has_borrows(&self) -> bool {
         self.read(InstanceState::BORROWS) != 0
+    }
+
+    /// All entries that were ever used, and the first free handle; `None` while a call has borrowed or lent one.
+    pub(crate) fn all(&self) -> Option<(Vec<HandleEntry>, u32)> {
+        let entry = |handle| {
+            let read = |offset| {
+                // SAFETY: the entry is in the table: see `word`.
+                unsafe { self.word(handle, offset).read() }
+            };
+            match (read(Handle::RESOURCE).checked_sub(1), read(Handle::STATE)) {
+                (None, next) => Some(HandleEntry::Free(next)),
+                (Some(resource), 0) => {
+                    Some(HandleEntry::Owned { resource, representation: read(Handle::REPRESENTATION) })
+                }
+                _ => None,
+            }
+        };
+        let used = self.read(InstanceState::HANDLES_USED).min(self.capacity.saturating_sub(1));
+        let entries = (1..=used).map(entry).collect::<Option<_>>()?;
+        Some((entries, self.read(InstanceState::FREE_HANDLE)))
     }
 
     /// The entry of `handle`.

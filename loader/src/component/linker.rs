@@ -23,7 +23,7 @@ use crate::bindings::{Bindings, Found, Maker, func_type};
 use crate::host::Caller;
 use crate::instance::Limits;
 use crate::linker::{BindError, MissingFunction};
-use crate::plan::{Malformed, Plan};
+use crate::plan::Malformed;
 
 /// Definitions for what components import, by interface and name. A later definition under the same names replaces the
 /// earlier. The interface is written with its version, as in `wasi:io/streams@0.2.12`, and any version of the same track
@@ -170,7 +170,7 @@ impl<T: 'static> Linker<T> {
             return Err(BindError::NotComponent);
         }
         let inner = artifact.inner();
-        let core = Plan::new(inner.meta())?;
+        let core = inner.plan()?;
         let plan = ComponentPlan::new(inner.meta(), &core)?;
         let mut finder = Finder { linker: self, candidates: HashMap::new() };
         let resources = finder.resources(&plan)?;

@@ -13,6 +13,7 @@ use precast_abi::component::{
 use precast_abi::meta::{Meta, NONE};
 use precast_abi::types::{FuncType as CoreType, ValType};
 
+use super::handles::HandleTable;
 use super::types::Types;
 use crate::plan::{Malformed, Plan};
 
@@ -26,6 +27,8 @@ pub(crate) struct ComponentPlan {
     pub(crate) exports: Box<[Export]>,
     /// For each resource that a component here defines: its destructor, and where its instance has its state.
     pub(crate) resources: Box<[Option<Resource>]>,
+    /// For each component instance.
+    pub(crate) places: Box<[Place]>,
 }
 
 /// A core import.
@@ -100,13 +103,24 @@ pub(crate) struct Canon {
     pub(crate) encoding: StringEncoding,
 }
 
-/// Where a component instance has its state and handle table.
+/// Where a component instance has its state and handle table: offsets from the base.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Place {
     pub(crate) state: isize,
     pub(crate) handles: isize,
     /// Entries there is room for, the first of which is never used.
     pub(crate) capacity: u32,
+}
+
+impl Place {
+    /// The handle table of the instance whose base is `base`.
+    ///
+    /// # Safety
+    /// The place was checked for the artifact of the instance, which is alive as long as the table is used.
+    pub(crate) unsafe fn table(&self, base: *mut u8) -> HandleTable {
+        // SAFETY: state and handles lie in a block, which is there as long as the instance.
+        unsafe { HandleTable::new(base.offset(self.state), base.offset(self.handles), self.capacity) }
+    }
 }
 
 const DAMAGED: Malformed = Malformed("a component's row is out of range");
@@ -138,6 +152,7 @@ impl ComponentPlan {
             host_funcs: host_funcs.collect::<Result<_, _>>()?,
             exports: meta.component_exports.iter().map(|row| check.export(&row)).collect::<Result<_, _>>()?,
             resources: meta.resources.iter().map(|row| check.resource(&row)).collect::<Result<_, _>>()?,
+            places: check.places.into(),
             types,
         })
     }

@@ -174,6 +174,11 @@ impl Held {
         }
     }
 
+    /// Whether the host has none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.free.len() == self.entries.len()
+    }
+
     fn find(&self, given: &Given) -> Result<(u32, &Entry), HostError> {
         let Given::Held { store, place, generation } = *given else {
             return Err("a resource of the host's is no resource of a guest's".into());

@@ -2,7 +2,8 @@
 //!
 //! What comes in: nothing; this crate has no dependencies and does no I/O. What goes out: the bytes of `.precast.meta`
 //! ([`meta`]), the geometry of a slot ([`slot`]), the words that host and guest share ([`host`]), the encoding of
-//! references ([`funcref`]), trap codes ([`trap`]) and value types ([`types`]). `FORMAT.md` draws the bytes.
+//! references ([`funcref`]), trap codes ([`trap`]) and value types ([`types`]). `FORMAT.md` draws the bytes. The state of an
+//! instance that goes from the loader to the compiler ([`snapshot`]) is in no file.
 //!
 //! Both sides use these definitions, so an offset has one home. Anything here that changes the meaning of an existing
 //! artifact must raise [`ABI_VERSION`].
@@ -18,6 +19,7 @@ pub mod host;
 pub mod meta;
 pub mod sites;
 pub mod slot;
+pub mod snapshot;
 pub mod trap;
 pub mod types;
 

@@ -7,12 +7,13 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
-use crate::denial::{Denial, Denials, Listener};
+use crate::denial::{Denial, Denials, Listener, shown};
 use crate::fs::{Dir, FsError};
 use crate::grants::{Address, GrantedDir, Grants};
 use crate::net;
 use crate::preview1::{Descriptor, Errno, Object, OpenDir, Rights, Table};
 use crate::preview2::{Shared, Template};
+use crate::reads::{self, Reads};
 use crate::stdio::{Input, Output, Stdin, Stdout};
 
 /// Number of standard streams: the first descriptors.
@@ -29,10 +30,13 @@ pub struct WasiCtx {
     pub(crate) monotonic_origin: u64,
     pub(crate) table: Table,
     pub(crate) denials: Denials,
+    pub(crate) reads: Reads,
     has_directories: bool,
     has_sockets: bool,
     /// Where a guest that looks for directories finds one that was not granted: the number after the granted ones.
     ungranted: Option<u32>,
+    /// How many descriptors it began with.
+    given: usize,
     /// The guest looked for directories and found not even that one.
     looked_in_vain: bool,
 }
@@ -83,6 +87,7 @@ pub struct WasiCtxBuilder {
     stdout: Stdout,
     stderr: Stdout,
     on_denial: Option<Listener>,
+    on_read: Option<reads::Listener>,
     http: crate::http::Settings,
 }
 
@@ -130,6 +135,13 @@ impl WasiCtxBuilder {
         self
     }
 
+    /// Sets who is told what of the world the guest has read, in words: clocks, random numbers, a variable that is not
+    /// empty, a path. Each once.
+    pub fn on_read(mut self, listener: impl Fn(&str) + Send + 'static) -> Self {
+        self.on_read = Some(Box::new(listener));
+        self
+    }
+
     /// Opens what is granted: the standard streams are descriptors 0 to 2, the directories follow in the order of
     /// their grants, then listening sockets, then connections.
     ///
@@ -148,6 +160,7 @@ impl WasiCtxBuilder {
         for descriptor in streams.into_iter().chain(open(&self.grants)?) {
             table.insert(descriptor).map_err(|_| BuildError::TooManyGrants)?;
         }
+        let given = table.len();
         let has_sockets = !self.grants.net.is_empty() || !self.grants.listen.is_empty();
         // A granted root would be hidden by it, and sockets have the numbers after the directories.
         let offered = !has_sockets && !grants_root;
@@ -160,9 +173,11 @@ impl WasiCtxBuilder {
             monotonic_origin: crate::preview1::host_monotonic(),
             table,
             denials: Denials::new(self.on_denial),
+            reads: Reads::new(self.on_read),
             has_directories: self.grants.has_directories(),
             has_sockets,
             ungranted,
+            given,
             looked_in_vain: false,
         })
     }
@@ -193,6 +208,7 @@ impl WasiCtxBuilder {
             stdout: self.stdout,
             stderr: self.stderr,
             denials: Mutex::new(Denials::new(self.on_denial)),
+            reads: Reads::new(self.on_read),
             http: self.http,
         }))
     }
@@ -259,9 +275,11 @@ impl WasiCtx {
             monotonic_origin: 0,
             table: Table::default(),
             denials: Denials::default(),
+            reads: Reads::default(),
             has_directories: false,
             has_sockets: false,
             ungranted: None,
+            given: 0,
             looked_in_vain: false,
         }
     }
@@ -291,8 +309,17 @@ impl WasiCtx {
                 self.denials.report(Denial::ungranted_path(path));
                 Err(errno)
             }
-            None => self.table.dir(fd, rights),
+            None => {
+                self.reads.report(|| shown(path));
+                self.table.dir(fd, rights)
+            }
         }
+    }
+
+    /// The lowest descriptor that the guest has open and was not given: to a guest with another context it would not be
+    /// there.
+    pub fn opened(&self) -> Option<u32> {
+        self.table.opened(self.given)
     }
 
     /// Fails if the descriptor of a socket call stands for nothing. If no socket was granted, the user is told.

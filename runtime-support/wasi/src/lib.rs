@@ -27,6 +27,7 @@ pub mod http;
 mod net;
 pub mod preview1;
 pub mod preview2;
+mod reads;
 mod stdio;
 
 pub use context::{BuildError, WasiCtx, WasiCtxBuilder};

@@ -29,6 +29,9 @@ pub(crate) fn environ_get(
     pointers: u32,
     bytes: u32,
 ) -> Result<(), Errno> {
+    if !ctx.environment.is_empty() {
+        ctx.reads.report(|| "the environment");
+    }
     store_strings(&ctx.environment, memory, pointers, bytes)
 }
 

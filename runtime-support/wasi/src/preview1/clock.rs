@@ -33,14 +33,15 @@ pub(crate) fn clock_time_get(
 
 /// Fails, and tells the user, unless the guest may know the time.
 pub(super) fn require_clocks(ctx: &mut WasiCtx, id: ClockId) -> Result<(), Errno> {
-    if ctx.clocks {
-        return Ok(());
-    }
     let what = match id {
         ClockId::Realtime => "the wall clock",
         ClockId::Monotonic => "the monotonic clock",
         ClockId::ProcessCpuTime | ClockId::ThreadCpuTime => "its CPU time",
     };
+    if ctx.clocks {
+        ctx.reads.report(|| what);
+        return Ok(());
+    }
     ctx.denials.report(Denial::new(what, "clocks"));
     Err(Errno::NotCapable)
 }

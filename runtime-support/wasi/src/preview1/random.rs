@@ -19,6 +19,7 @@ pub(crate) fn random_get(
         ctx.denials.report(Denial::new("random numbers", "random"));
         return Err(Errno::NotCapable);
     }
+    ctx.reads.report(|| "random numbers");
     let mut chunk = vec![0; CHUNK.min(length as usize)];
     let (mut address, mut left) = (buffer, length);
     while left > 0 {

@@ -183,6 +183,21 @@ impl Table {
         }
     }
 
+    /// How many numbers are in use, or were.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The lowest descriptor that the guest opened itself: a file, or whatever has a number beyond the `given` ones.
+    pub(crate) fn opened(&self, given: usize) -> Option<u32> {
+        let is_own = |(number, slot): (usize, &Option<Descriptor>)| match slot.as_ref().map(|open| &open.object) {
+            None | Some(Object::Ungranted) => false,
+            Some(Object::File(_)) => true,
+            Some(_) => number >= given,
+        };
+        self.slots.iter().enumerate().position(is_own).and_then(|number| u32::try_from(number).ok())
+    }
+
     /// Fails if no descriptor can be opened.
     pub(crate) fn check_room(&self) -> Result<(), Errno> {
         self.free().map(|_| ())

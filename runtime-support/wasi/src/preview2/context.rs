@@ -15,6 +15,7 @@ use super::sockets::Names;
 use crate::denial::{Denial, Denials};
 use crate::fs::Dir;
 use crate::net::Rules;
+use crate::reads::Reads;
 use crate::stdio::{Stdin, Stdout};
 
 /// Most descriptors of the host that a guest has at a time: all guests share them.
@@ -39,6 +40,7 @@ pub(crate) struct Shared {
     pub(crate) stdout: Stdout,
     pub(crate) stderr: Stdout,
     pub(crate) denials: Mutex<Denials>,
+    pub(crate) reads: Reads,
     pub(crate) http: crate::http::Settings,
 }
 
@@ -96,6 +98,7 @@ impl Ctx {
     /// Stops the guest unless it was granted `grant`, since the interface has no error to give it.
     pub(super) fn require(&self, granted: bool, what: &str, grant: &str) -> Result<(), HostError> {
         if granted {
+            self.shared.reads.report(|| what);
             return Ok(());
         }
         let denial = Denial::new(what, grant);
@@ -107,5 +110,41 @@ impl Ctx {
     pub(crate) fn ticket(&mut self) -> Option<Ticket> {
         let descriptors = self.descriptors.get_or_insert_default();
         (Arc::strong_count(descriptors) <= MOST_DESCRIPTORS).then(|| Ticket(Arc::clone(descriptors)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use crate::preview2::bindings::wasi::cli::environment::Host as _;
+    use crate::preview2::bindings::wasi::clocks::wall_clock::Host as _;
+    use crate::preview2::bindings::wasi::random::insecure_seed::Host as _;
+    use crate::{Grant, Grants, WasiCtx};
+
+    /// What a guest with these grants is said to have read.
+    fn reads(grants: Grants) -> Vec<String> {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&told);
+        let template = WasiCtx::builder()
+            .grants(grants)
+            .on_read(move |what| sink.lock().unwrap().push(what.to_owned()))
+            .template();
+        let template = template.unwrap();
+        // All guests of a template are told of together.
+        for mut ctx in [template.context(), template.context()] {
+            _ = (ctx.now(), ctx.now());
+            _ = (ctx.insecure_seed(), ctx.get_environment());
+        }
+        drop(template);
+        Arc::into_inner(told).unwrap().into_inner().unwrap()
+    }
+
+    #[test]
+    fn what_is_read_is_told_once_and_only_what_is_granted() {
+        let variable = Grant::EnvVar { name: "NAME".into(), value: Some("value".into()) };
+        let all = Grants::from_iter([Grant::Clocks, Grant::Random, variable]);
+        assert_eq!(reads(all), ["the wall clock", "random numbers", "the environment"]);
+        assert_eq!(reads(Grants::none()), [""; 0]);
     }
 }

@@ -72,7 +72,10 @@ impl Ctx {
     fn next_insecure(&mut self) -> Result<u64, HostError> {
         let state = match self.insecure {
             Some(state) => state,
-            None if self.shared.random => secure_u64()?,
+            None if self.shared.random => {
+                self.shared.reads.report(|| "random numbers");
+                secure_u64()?
+            }
             None => 0,
         };
         let state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);

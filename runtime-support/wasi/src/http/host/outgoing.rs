@@ -87,6 +87,7 @@ impl Ctx {
             Err(_) => rules.reaches_name(&address.host, Some(address.port)),
         };
         if granted {
+            self.shared.reads.report(|| format!("what {address} answered"));
             return Ok(());
         }
         self.deny(Denial::new(format!("an HTTP request to {address}"), format!("net:{address}")));

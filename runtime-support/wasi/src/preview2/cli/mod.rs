@@ -26,6 +26,9 @@ pub struct TerminalOutput(());
 
 impl environment::Host for Ctx {
     fn get_environment(&mut self) -> Result<Vec<(String, String)>, HostError> {
+        if !self.shared.environment.is_empty() {
+            self.shared.reads.report(|| "the environment");
+        }
         Ok(self.shared.environment.clone())
     }
 

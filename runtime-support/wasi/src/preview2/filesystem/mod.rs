@@ -20,7 +20,7 @@ use super::bindings::wasi::filesystem::types::{DescriptorFlags, ErrorCode};
 use super::bindings::wasi::filesystem::{preopens, types};
 use super::context::Ticket;
 use super::io::{Error, HostFd};
-use crate::denial::Denial;
+use crate::denial::{Denial, shown};
 use crate::fs::{Dir, Entries, File, FsError};
 
 /// A result whose error the guest sees.
@@ -155,7 +155,10 @@ impl Ctx {
     /// What is not granted is not there, as far as the guest can tell.
     fn dir(&self, handle: &Resource<Descriptor>, path: &str) -> Result<Result<OpenDir, ErrorCode>, ResourceTableError> {
         Ok(match self.object(handle)? {
-            Object::Dir(dir) => Ok(dir),
+            Object::Dir(dir) => {
+                self.shared.reads.report(|| shown(path));
+                Ok(dir)
+            }
             Object::File(_) => Err(ErrorCode::NotDirectory),
             Object::Ungranted => {
                 self.deny(Denial::ungranted_path(path));

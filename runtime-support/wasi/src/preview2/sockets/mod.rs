@@ -103,6 +103,7 @@ impl Ctx {
     /// Fails, and tells the user, unless the guest may connect or send to an address.
     fn require_reach(&self, to: SocketAddr) -> Result<(), ErrorCode> {
         if self.reaches(to) {
+            self.shared.reads.report(|| format!("what {to} sent"));
             return Ok(());
         }
         self.deny(Denial::new(format!("a connection to {to}"), format!("net:{to}")));

@@ -1,0 +1,302 @@
+//! Snapshots: the state of an instance between two calls, by item, so that it can become the state that others start
+//! from (`precast_compiler::compile_snapshot`).
+//!
+//! What comes in: an instance. What goes out: a [`Snapshot`], or why there is none. What cannot be part of one is
+//! whatever belongs to somebody else: functions of other instances, references and resources of the host's, and what
+//! the host holds of the guest's. It is refused by name rather than left out: the guest would find it gone.
+//!
+//! # Safety
+//! The instance is borrowed and no call is under way, so nobody changes its slot while it is read. Binding checked that
+//! all items lie in it, and [`MemoryState`] and its like give the addresses.
+
+use precast_abi::funcref::{self, FOREIGN_TYPE, NULL};
+use precast_abi::meta::Meta;
+use precast_abi::snapshot::{self, FuncRow, GlobalState as Value, HandleEntry, HandleState, SegmentState, Snapshot};
+use precast_abi::types::ValType;
+
+use crate::component;
+use crate::component::Place;
+use crate::instance::Instance;
+use crate::record::InstanceRecord;
+use crate::state::{GlobalState, ItemId, MemoryState, TableState};
+use crate::store::{InstanceId, Store, StoreInner};
+
+/// Why an instance has no snapshot.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SnapshotError {
+    /// A call is under way, or was given up, or trapped: the instance's state is no longer between two calls.
+    #[error("the instance is not between two calls: one is under way, or ended it")]
+    Busy,
+    /// A memory, table or global is another instance's.
+    #[error("it imports {kind} {index}, which is another instance's state")]
+    Imported {
+        /// "memory", "table" or "global".
+        kind: &'static str,
+        /// Its index.
+        index: usize,
+    },
+    /// A reference to something of the host's.
+    #[error("{place} is a reference to something of the host's")]
+    HostReference {
+        /// What holds the reference.
+        place: String,
+    },
+    /// A reference to a function of another instance.
+    #[error("{place} is a reference to a function of another instance")]
+    ForeignFunction {
+        /// What holds the reference.
+        place: String,
+    },
+    /// A component has a handle of a resource of the host's.
+    #[error("handle {handle} is a live resource of the host's, `{name}`")]
+    HostResource {
+        /// The handle.
+        handle: u32,
+        /// The resource: interface and name.
+        name: String,
+    },
+    /// The host has a resource of the component's.
+    #[error("the host holds a resource of the component's")]
+    Held,
+    /// The artifact's tables contradict what the instance holds.
+    #[error("{place} holds what its artifact knows nothing of")]
+    Unknown {
+        /// What holds it.
+        place: String,
+    },
+}
+
+impl<T> Store<T> {
+    /// The state of an instance of a core module.
+    ///
+    /// # Errors
+    /// It has something of somebody else's, or is not between two calls.
+    ///
+    /// # Panics
+    /// If the instance is another store's.
+    pub fn snapshot(&self, instance: InstanceId) -> Result<Snapshot, SnapshotError> {
+        let record = self.record(instance).ok_or(SnapshotError::Busy)?;
+        // SAFETY: the record lives as long as the store, which is borrowed.
+        unsafe { Reader::new(record)?.core() }
+    }
+}
+
+impl<T> Instance<T> {
+    /// The state of the instance.
+    ///
+    /// # Errors
+    /// It has something of somebody else's, or is not between two calls.
+    pub fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
+        Store::snapshot(self, self.id())
+    }
+}
+
+impl<T> component::Instance<T> {
+    /// The state of the instance.
+    ///
+    /// # Errors
+    /// It has something of somebody else's, or is not between two calls.
+    pub fn snapshot(&self) -> Result<Snapshot, SnapshotError> {
+        // SAFETY: the instance's only record is alive and borrowed.
+        unsafe {
+            let reader = Reader::new(self.record())?;
+            let handles = reader.handles(&self.linked().plan.places)?;
+            Ok(Snapshot { handles, ..reader.core()? })
+        }
+    }
+}
+
+/// A record that nobody changes.
+pub(crate) struct Reader<'a> {
+    record: *mut InstanceRecord,
+    meta: &'a Meta<'a>,
+}
+
+impl<'a> Reader<'a> {
+    /// # Safety
+    /// The record is alive and borrowed for `'a`.
+    pub(crate) unsafe fn new(record: *mut InstanceRecord) -> Result<Self, SnapshotError> {
+        // SAFETY: as the caller says; artifacts do not change, and records keep theirs alive.
+        unsafe {
+            let context = &raw const (*(*record).store).context;
+            let component = &(*(*record).store).component;
+            if !(*context).is_idle() || (*context).poisoned {
+                return Err(SnapshotError::Busy);
+            }
+            if !component.held.is_empty() {
+                return Err(SnapshotError::Held);
+            }
+            Ok(Reader { record, meta: (*record).artifact().meta() })
+        }
+    }
+
+    fn core(&self) -> Result<Snapshot, SnapshotError> {
+        Ok(Snapshot {
+            memories: each(self.meta.memories.len()).map(|index| self.memory(index)).collect::<Result<_, _>>()?,
+            ..self.without_memories()?
+        })
+    }
+
+    /// Fails if a core item is somebody else's, or refers to something of somebody else's.
+    pub(crate) fn check(&self) -> Result<(), SnapshotError> {
+        each(self.meta.memories.len()).try_for_each(|index| self.own("memory", index, MemoryState::new).map(drop))?;
+        self.without_memories().map(drop)
+    }
+
+    fn without_memories(&self) -> Result<Snapshot, SnapshotError> {
+        Ok(Snapshot {
+            memories: Vec::new(),
+            tables: each(self.meta.tables.len()).map(|index| self.table(index)).collect::<Result<_, _>>()?,
+            globals: each(self.meta.globals.len()).map(|index| self.global(index)).collect::<Result<_, _>>()?,
+            data: self.meta.data.iter().map(|row| self.segment(row.len_word)).collect(),
+            elements: self.elements()?,
+            handles: Vec::new(),
+        })
+    }
+
+    /// Item `index` of a kind, as `find` finds what an instance owns.
+    fn own<X>(
+        &self,
+        kind: &'static str,
+        index: u32,
+        find: unsafe fn(*mut StoreInner, ItemId) -> Option<X>,
+    ) -> Result<X, SnapshotError> {
+        // SAFETY: the record and its store are alive, longer than what is found.
+        unsafe {
+            let id = ItemId { instance: (*self.record).index, index };
+            find((*self.record).store, id).ok_or(SnapshotError::Imported { kind, index: index as usize })
+        }
+    }
+
+    fn memory(&self, index: u32) -> Result<snapshot::MemoryState, SnapshotError> {
+        let memory = self.own("memory", index, MemoryState::new)?;
+        let pages = memory.size() / snapshot::MemoryState::PAGE;
+        let page = |number: u64| {
+            let len = snapshot::MemoryState::PAGE;
+            let start = memory.range(number * len, len)?;
+            // SAFETY: inside the memory, which nobody changes.
+            let bytes = unsafe { std::slice::from_raw_parts(start, len as usize) };
+            is_not_zero(bytes).then(|| (number, bytes.to_vec()))
+        };
+        Ok(snapshot::MemoryState { pages, contents: (0..pages).filter_map(page).collect() })
+    }
+
+    fn table(&self, index: u32) -> Result<Vec<FuncRow>, SnapshotError> {
+        let table = self.own("table", index, TableState::new)?;
+        let element = |at: u64| {
+            let place = || format!("element {at} of table {index}");
+            self.reference(table.row.element, table.get(at).unwrap_or(NULL), place)
+        };
+        (0..table.size().min(table.row.limit)).map(element).collect()
+    }
+
+    fn global(&self, index: u32) -> Result<Value, SnapshotError> {
+        let global = self.own("global", index, GlobalState::new)?;
+        let cell = |at: usize| {
+            // SAFETY: the value lies in the block, with as many cells as its type has.
+            unsafe { global.cell().add(at).read() }
+        };
+        if global.row.ty.is_ref() {
+            return self.reference(global.row.ty, cell(0), || format!("global {index}")).map(Value::Reference);
+        }
+        let bits = (0..global.row.ty.cells()).map(|at| u128::from(cell(at)) << (64 * at)).sum();
+        Ok(Value::Bits(bits))
+    }
+
+    /// Whether code may still copy from a segment, whose length is at `len_word` from the base.
+    fn segment(&self, len_word: i64) -> SegmentState {
+        match self.segment_len(len_word) {
+            0 => SegmentState::Dropped,
+            _ => SegmentState::Whole,
+        }
+    }
+
+    fn segment_len(&self, len_word: i64) -> u32 {
+        // SAFETY: a word of a block of a live instance is readable.
+        unsafe {
+            let inside = len_word != 0 && (*self.record).plan().blocks.contain_aligned(len_word, 4, 4);
+            if inside { (*self.record).base.offset(len_word as isize).cast::<u32>().read() } else { 0 }
+        }
+    }
+
+    fn elements(&self) -> Result<Vec<SegmentState>, SnapshotError> {
+        let state = |(index, row): (usize, precast_abi::meta::ElementRow)| {
+            let len = self.segment_len(row.len_word);
+            if row.cells == 0 || len == 0 {
+                return Ok(self.segment(row.len_word));
+            }
+            let reference = |at: u32| {
+                let place = || format!("reference {at} of element segment {index}");
+                // SAFETY: a word of a block of a live instance is readable.
+                let value = unsafe {
+                    let cell = row.cells + 8 * i64::from(at);
+                    let inside = (*self.record).plan().blocks.contain(cell, 8);
+                    if !inside {
+                        return Err(SnapshotError::Unknown { place: place() });
+                    }
+                    (*self.record).base.offset(cell as isize).cast::<u64>().read()
+                };
+                self.reference(ValType::FuncRef, value, place)
+            };
+            Ok(SegmentState::Computed((0..len).map(reference).collect::<Result<_, _>>()?))
+        };
+        self.meta.elements.iter().enumerate().map(state).collect()
+    }
+
+    /// The row of the function that `reference` refers to; `place` names what holds it.
+    fn reference(&self, ty: ValType, reference: u64, place: impl Fn() -> String) -> Result<FuncRow, SnapshotError> {
+        match (reference, funcref::ty(reference)) {
+            (NULL, _) => Ok(None),
+            _ if ty != ValType::FuncRef => Err(SnapshotError::HostReference { place: place() }),
+            (_, FOREIGN_TYPE) => Err(SnapshotError::ForeignFunction { place: place() }),
+            _ => {
+                let start = funcref::payload(reference);
+                let row = self.meta.functions.partition_point(|row| row.start < start);
+                let found = self.meta.functions.get(row).filter(|row| row.start == start);
+                found.map(|_| Some(row as u32)).ok_or_else(|| SnapshotError::Unknown { place: place() })
+            }
+        }
+    }
+
+    /// The handle tables at `places`.
+    pub(crate) fn handles(&self, places: &[Place]) -> Result<Vec<HandleState>, SnapshotError> {
+        let state = |place: &Place| {
+            // SAFETY: binding checked the places, and nobody else uses the tables.
+            let table = unsafe { place.table((*self.record).base) };
+            let (entries, free) = table.all().ok_or(SnapshotError::Busy)?;
+            let entry = |(handle, entry): (u32, HandleEntry)| match entry {
+                HandleEntry::Owned { resource, .. } => self.guests_resource(handle, resource).map(|()| entry),
+                HandleEntry::Free(_) => Ok(entry),
+            };
+            Ok(HandleState { entries: (1..).zip(entries).map(entry).collect::<Result<_, _>>()?, free })
+        };
+        places.iter().map(state).collect()
+    }
+
+    /// Fails if `handle` is one of a resource of the host's.
+    fn guests_resource(&self, handle: u32, resource: u32) -> Result<(), SnapshotError> {
+        let row = self.meta.resources.get(resource as usize);
+        let row = row.ok_or_else(|| SnapshotError::Unknown { place: format!("handle {handle}") })?;
+        if row.instance != precast_abi::meta::NONE {
+            return Ok(());
+        }
+        let text = |span| self.meta.str(span).unwrap_or_default();
+        let name = match text(row.interface) {
+            "" => text(row.name).to_owned(),
+            interface => format!("{interface}#{}", text(row.name)),
+        };
+        Err(SnapshotError::HostResource { handle, name })
+    }
+}
+
+/// The indices of `count` rows, which are less than 2³².
+fn each(count: usize) -> std::ops::Range<u32> {
+    0..count as u32
+}
+
+/// Whether bytes, a multiple of 64, are not all zero.
+pub(crate) fn is_not_zero(bytes: &[u8]) -> bool {
+    // Words of a page: the compiler makes vectors of them.
+    bytes.chunks_exact(64).any(|chunk| chunk.iter().fold(0, |all, byte| all | byte) != 0)
+}
