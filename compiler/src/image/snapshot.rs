@@ -86,7 +86,8 @@ impl Check<'_> {
         let memory = &self.program.instances[row.0].env.memories[row.1 as usize];
         let sizes = memory.min..=memory.max.unwrap_or(MOST_PAGES).min(MOST_PAGES);
         let is_page = |(page, bytes): &(u64, Vec<u8>)| *page < state.pages && bytes.len() as u64 == MemoryState::PAGE;
-        let is_own = matches!(memory.place, MemoryPlace::Own { .. });
+        let has_room = |reservation: u64| state.pages <= reservation / MemoryState::PAGE;
+        let is_own = matches!(memory.place, MemoryPlace::Own { reservation, .. } if has_room(reservation));
         is_own && sizes.contains(&state.pages) && state.contents.iter().all(is_page)
     }
 
@@ -204,7 +205,7 @@ impl Layout<'_> {
 
     fn memories(&mut self, memories: &[MemoryState]) {
         for (state, row) in memories.iter().zip(&self.program.rows.memories) {
-            let (group, MemoryPlace::Own { start, size_word }) = memory(self.program, *row) else { continue };
+            let (group, MemoryPlace::Own { start, size_word, .. }) = memory(self.program, *row) else { continue };
             self.write(group, size_word.into(), &(state.pages * MemoryState::PAGE).to_le_bytes());
             for (page, bytes) in &state.contents {
                 self.write(group, start + (page * MemoryState::PAGE).cast_signed(), bytes);
