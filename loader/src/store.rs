@@ -241,7 +241,7 @@ impl<T> Store<T> {
     /// A handle with which other threads can stop the guest of this store.
     ///
     /// The first one in a process starts a thread and handles the signal `SIGURG`. Calls into a store with a handle take
-    /// some nanoseconds more.
+    /// some ten nanoseconds more.
     ///
     /// # Errors
     /// The thread does not start.

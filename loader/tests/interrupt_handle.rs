@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::{bind, instance};
+use common::{bind, component, instance};
 use precast_loader::{CallError, Caller, HostError, Instance, InterruptHandle, Linker, TrapCode, with_deadline_async};
 
 const GUEST: &str = r#"(module
@@ -129,4 +129,29 @@ fn deadlines_of_calls() {
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     let std::task::Poll::Ready(result) = call.as_mut().poll(&mut cx) else { panic!("nothing to wait for") };
     assert_interrupted(result);
+}
+
+#[test]
+fn components_are_interrupted_and_end() {
+    let artifact = component(
+        r#"(core module $M (func (export "spin") (loop $again (br $again))))
+        (core instance $m (instantiate $M))
+        (func (export "spin") (canon lift (core func $m "spin")))"#,
+    );
+    let bound = precast_loader::component::Linker::new().bind(&artifact).unwrap();
+    for by_handle in [false, true] {
+        let mut instance = bound.instantiate(()).unwrap();
+        let handle = instance.interrupt_handle().unwrap();
+        let spin = instance.func::<(), ()>("", "spin").unwrap();
+        assert_interrupted(if by_handle {
+            meanwhile(&handle, |begun| {
+                begun.store(true, Relaxed);
+                spin.call(&mut instance, ())
+            })
+        } else {
+            spin.call_with_deadline(&mut instance, (), Instant::now() + Duration::from_millis(10))
+        });
+        let again = spin.call(&mut instance, ()).unwrap_err();
+        assert_eq!(again.trap().map(|trap| trap.code()), Some(TrapCode::CannotEnter));
+    }
 }

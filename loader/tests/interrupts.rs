@@ -334,7 +334,7 @@ fn check_one(shared: &Shared, bound: &Bound<Data>, random: &mut Random) {
 /// Interrupts `count` calls, each some time after it was seen first.
 fn interrupt(shared: &Shared, count: u64, random: &mut Random) {
     let mut gone = Vec::new();
-    for _ in 0..count {
+    for number in 1..=count {
         let handle = loop {
             match lock(&shared.targets[random.below(WORKERS)]).take() {
                 Some(handle) => break handle,
@@ -349,6 +349,9 @@ fn interrupt(shared: &Shared, count: u64, random: &mut Random) {
             std::hint::spin_loop();
         }
         handle.interrupt();
+        if number.is_multiple_of(50_000) {
+            println!("{number} interrupts, {} calls", shared.calls.load(Relaxed));
+        }
         if random.below(8) == 0 {
             gone.push(handle);
         }

@@ -63,7 +63,9 @@ impl Interrupts {
 
     /// Says that `thread` enters the guest now: what [`Self::end`] is to be given. None if the guest is not to be entered.
     pub(crate) fn begin(&self, thread: ThreadId) -> Option<Outside> {
-        let outside = Outside(self.thread.swap(thread.number(), Ordering::SeqCst));
+        // Only who has the store writes this.
+        let outside = Outside(self.thread.load(Ordering::Relaxed));
+        self.thread.store(thread.number(), Ordering::SeqCst);
         if self.take() {
             self.end(outside);
             return None;
@@ -71,9 +73,9 @@ impl Interrupts {
         Some(outside)
     }
 
-    /// Says that the guest was left.
+    /// Says that the guest was left. Who does not see that yet sends a signal too many.
     pub(crate) fn end(&self, outside: Outside) {
-        self.thread.store(outside.0, Ordering::SeqCst);
+        self.thread.store(outside.0, Ordering::Release);
     }
 
     /// Whether there is a request.

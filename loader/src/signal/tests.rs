@@ -87,3 +87,21 @@ fn threads_get_a_large_signal_stack_and_give_it_back() {
     (0..50).map(|_| run()).for_each(drop);
     assert!(mappings() < before + 40, "signal stacks are unmapped");
 }
+
+#[test]
+fn threads_that_run_guests_can_be_interrupted() {
+    std::thread::spawn(|| {
+        // SAFETY: all-zero is a valid set, which the calls fill in and read.
+        unsafe {
+            let mut set: libc::sigset_t = std::mem::zeroed();
+            libc::sigfillset(&raw mut set);
+            assert_eq!(libc::pthread_sigmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()), 0);
+            prepare_thread().unwrap();
+            assert_eq!(libc::pthread_sigmask(libc::SIG_BLOCK, std::ptr::null(), &raw mut set), 0);
+            assert_eq!(libc::sigismember(&raw const set, interrupt::SIGNAL), 0);
+            assert_eq!(libc::sigismember(&raw const set, libc::SIGTERM), 1);
+        }
+    })
+    .join()
+    .unwrap();
+}
