@@ -89,7 +89,8 @@ fn the_steady_state_needs_no_system_calls_and_no_faults() {
         let result = work.call(&mut instance, 20).expect("works");
         assert_eq!((result, instance.into_data()), (i32::from_le_bytes(*b"more"), u32::from_le_bytes(*b"text")));
     };
-    (0..1000).for_each(|_| cycle());
+    // What a new slot has resident, as if written, has left the write set by then.
+    (0..8000).for_each(|_| cycle());
     assert_eq!(kernel_work(|| (0..10_000).for_each(|_| cycle())), (None, 0));
     let (fresh, idle) = artifact.slot_hashes().expect("maps");
     assert_eq!(idle, [fresh]);
