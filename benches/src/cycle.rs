@@ -43,14 +43,16 @@ trait Runtime: Sync {
 
     /// Nanoseconds of a cycle, with so many threads at it.
     fn cycles(&self, threads: u32, pages: i32) -> Result<f64> {
+        // Enough that it does not matter how long threads take to start.
+        let cycles = if threads == 1 { CYCLES } else { 20 * CYCLES };
         let start = Instant::now();
         std::thread::scope(|scope| {
-            let run = || (0..CYCLES).try_for_each(|_| self.cycle(pages));
+            let run = || (0..cycles).try_for_each(|_| self.cycle(pages));
             let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
             run()?;
             others.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
         })?;
-        Ok(start.elapsed().as_nanos() as f64 / f64::from(threads * CYCLES))
+        Ok(start.elapsed().as_nanos() as f64 / f64::from(threads * cycles))
     }
 
     /// Nanoseconds of instantiating and calling where no slot was used before.
@@ -63,13 +65,6 @@ trait Runtime: Sync {
             Ok(())
         })?;
         Ok(each)
-    }
-
-    /// KiB of memory and page tables of an instance that has not run.
-    fn resident(&self) -> Result<f64> {
-        let before = resident()?;
-        let alive: Vec<_> = (0..ALIVE).map(|_| self.instantiate()).collect::<Result<_>>()?;
-        Ok((resident()? - before) / alive.len() as f64)
     }
 }
 
@@ -138,7 +133,6 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         Peer::new(&engine, &Pair::compile(&engine, GUEST.as_bytes())?)
     };
     report.compare("4 pages, new slot", "ns", || ours()?.first(4), || new_peer()?.first(4))?;
-    report.compare("idle instance", "KiB", || ours()?.resident(), || new_peer()?.resident())?;
     if let Some(path) = guests::find("go-bench.p1.wasm") {
         go(report, &best, &std::fs::read(path)?)?;
     }
@@ -165,11 +159,4 @@ fn go(report: &mut Report, engine: &Engine, wasm: &[u8]) -> Result<()> {
         || nanoseconds(CYCLES, || Ok(ours.instantiate(())?)),
         || nanoseconds(CYCLES, || Ok(pre.instantiate(Store::new(engine, ()))?)),
     )
-}
-
-/// KiB of memory and page tables of this process.
-fn resident() -> Result<f64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let fields = status.lines().filter(|line| line.starts_with("VmRSS:") || line.starts_with("VmPTE:"));
-    fields.map(|line| Ok(line.split_whitespace().nth(1).ok_or("no figure")?.parse::<f64>()?)).sum()
 }

@@ -19,9 +19,6 @@ use crate::sys::memory;
 mod reset;
 use reset::Frozen;
 
-/// Bytes of the first block that a new slot has resident. Where it is larger, its tables come first.
-const POPULATED: usize = 16 << 10;
-
 /// Why an artifact cannot have another slot, or a slot not more memory.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -126,10 +123,14 @@ impl Slot {
             memory::guard(self.at(plan.host.end), plan.stack.start - plan.host.end)
                 .map_err(SlotError::os("guard an instance's stack"))?;
             // What every instance writes: one by one these pages would be faults.
-            let top = plan.stack.end - memory::page_size();
-            let end = plan.base.min(plan.stack.end + POPULATED);
+            let (page, block) = (memory::page_size(), plan.base - plan.stack.end);
             memory::populate(self.at(0), plan.host.end);
-            memory::populate(self.at(top), end - top);
+            if block == page {
+                memory::populate(self.at(plan.stack.end - page), 2 * page);
+            } else {
+                memory::populate(self.at(plan.stack.end - page), page);
+                memory::populate(self.at(plan.base - page), page);
+            }
             if plan.copies_image {
                 plan.runs.iter().for_each(|run| self.restore(run.slot.clone(), How::Store));
             }
