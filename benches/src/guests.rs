@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use precast_compiler::Options;
+use precast_compiler::{MemoryModel, Options};
 use precast_loader::{Artifact, Policy};
 use wasmtime::component::Component;
 use wasmtime::{Engine, Module};
@@ -65,7 +65,12 @@ impl ComponentPair {
 
 /// Compiles for the native CPU with precast.
 pub(crate) fn precast(wasm: &[u8]) -> Result<Vec<u8>> {
-    let mut options = Options::default();
+    precast_with(wasm, MemoryModel::Guarded)
+}
+
+/// The same with memories laid out as `memory_model` says.
+pub(crate) fn precast_with(wasm: &[u8], memory_model: MemoryModel) -> Result<Vec<u8>> {
+    let mut options = Options { memory_model, ..Options::default() };
     options.set_target(None, Some("native"))?;
     Ok(precast_compiler::compile(wasm, &options)?)
 }

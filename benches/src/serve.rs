@@ -3,12 +3,14 @@
 //! A few connections ask the same again and again, of one server after the other, in rounds. The CPU time of the
 //! server's process comes first: clients and servers share the machine's CPUs, so that requests per second and
 //! latencies are of both. wasmtime is measured twice: with a fresh instance for each request, as precast always has, and
-//! with instances that answer as many as come.
+//! with instances that answer as many as come. Guests whose time goes to the host and not to computing are served with
+//! checked memories too, which grow without a system call.
 
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use precast_compiler::MemoryModel;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinSet;
 
@@ -45,13 +47,22 @@ const TABLES: [(Peer, &str, &str); 3] = [
 /// Guests that answer more than one request. The one in JavaScript fails at its second, the one in Python now and then.
 const REUSABLE: [&str; 2] = ["C", "Rust"];
 
+/// How memories are laid out, and what that is called.
+const MODELS: [(&str, MemoryModel); 2] =
+    [("", MemoryModel::Guarded), (", checked", MemoryModel::Checked { reservation: 256 << 20 })];
+
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     let (precast, wasmtime, folder) = (server::precast()?, peer::Tool::find(), tempfile::tempdir()?);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let mut measured = Vec::new();
     for &(language, name) in guests::HTTP {
         let Some(wasm) = guests::find(&format!("{name}.wasm")) else { continue };
-        let ours = start_ours(&precast, &wasm, &folder.path().join("guest.so"))?;
+        let models = if REUSABLE.contains(&language) { &MODELS[..] } else { &MODELS[..1] };
+        let mut ours = Vec::new();
+        for (label, model) in models {
+            let artifact = folder.path().join("guest.so");
+            ours.push((format!("{language}{label}"), start_ours(&precast, &wasm, &artifact, *model)?));
+        }
         let mut peers = vec![(Peer::Plain, start_plain()?)];
         if let Some(wasmtime) = &wasmtime {
             let compiled = folder.path().join("guest.cwasm");
@@ -61,24 +72,28 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
                 peers.push((Peer::Reused, wasmtime.serve(&compiled, u64::MAX)?));
             }
         }
-        let servers: Vec<_> = std::iter::once(&ours).chain(peers.iter().map(|(_, server)| server)).collect();
+        let servers: Vec<_> =
+            ours.iter().map(|(_, server)| server).chain(peers.iter().map(|(_, server)| server)).collect();
         let medians = measure(&runtime, &servers, report.rounds)?;
-        let peers = peers.iter().zip(&medians[1..]);
-        measured.extend(peers.map(|((peer, _), theirs)| (*peer, language, medians[0], *theirs)));
+        let (our_medians, peer_medians) = medians.split_at(ours.len());
+        for ((label, _), ours) in ours.iter().zip(our_medians) {
+            let peers = peers.iter().zip(peer_medians);
+            measured.extend(peers.map(|((peer, _), theirs)| (*peer, label.clone(), *ours, *theirs)));
+        }
     }
     for (peer, table, column) in TABLES {
         report.group(table, column);
-        for (_, language, ours, theirs) in measured.iter().filter(|row| row.0 == peer) {
+        for (_, guest, ours, theirs) in measured.iter().filter(|row| row.0 == peer) {
             for (at, (name, unit)) in FIGURES.into_iter().enumerate() {
-                report.add(&format!("{language}: {name}"), unit, ours[at], theirs[at]);
+                report.add(&format!("{guest}: {name}"), unit, ours[at], theirs[at]);
             }
         }
     }
     Ok(())
 }
 
-fn start_ours(precast: &Path, wasm: &Path, artifact: &Path) -> Result<Server> {
-    std::fs::write(artifact, guests::precast(&std::fs::read(wasm)?)?)?;
+fn start_ours(precast: &Path, wasm: &Path, artifact: &Path, model: MemoryModel) -> Result<Server> {
+    std::fs::write(artifact, guests::precast_with(&std::fs::read(wasm)?, model)?)?;
     let mut command = Command::new(precast);
     command.args(["serve", "--addr=127.0.0.1:0", "--allow=clocks,random"]).arg(artifact);
     Server::start(&mut command, 1)
