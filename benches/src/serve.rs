@@ -60,7 +60,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         let models = if REUSABLE.contains(&language) { &MODELS[..] } else { &MODELS[..1] };
         let mut ours = Vec::new();
         for (label, model) in models {
-            let artifact = folder.path().join("guest.so");
+            // Each its own: one that is mapped must not change.
+            let artifact = folder.path().join(format!("{language}{label}.so"));
             ours.push((format!("{language}{label}"), start_ours(&precast, &wasm, &artifact, *model)?));
         }
         let mut peers = vec![(Peer::Plain, start_plain()?)];
