@@ -23,6 +23,9 @@ use crate::write_set::WriteSet;
 /// Bytes of written pages that a slot keeps when it is reset.
 const RESIDENT_LIMIT: usize = 4 << 20;
 
+/// Bytes of what memories grew by that a slot keeps: less, since no set says which pages are written each time.
+const GROWN_LIMIT: usize = 512 << 10;
+
 /// Resets of a slot of which one looks which pages of the write set were really written.
 const SAMPLE: u32 = 64;
 
@@ -211,7 +214,7 @@ impl Slot {
 
     /// Makes grown memories as small as they were. What was written is zeroed and kept for the next that grows.
     fn give_back_growth(&mut self) -> Result<(), SlotError> {
-        let mut keep = RESIDENT_LIMIT;
+        let mut keep = GROWN_LIMIT;
         for (memory, size) in self.blueprint.memories.iter().zip(&self.sizes) {
             let grown = memory.start + memory.initial..memory.start + size;
             if grown.is_empty() {
