@@ -63,6 +63,10 @@ fn kernel_work(f: impl FnOnce()) -> (Option<u32>, i64) {
 
 #[test]
 fn the_steady_state_needs_no_system_calls_and_no_faults() {
+    // SAFETY: this ends dispatching that nobody began.
+    if unsafe { libc::prctl(PR_SET_SYSCALL_USER_DISPATCH, 0, 0, 0, 0) } != 0 {
+        return println!("left out: this kernel cannot dispatch system calls to the process");
+    }
     let artifact = artifact(
         r#"(module
             (import "host" "log" (func $log (param i32)))
