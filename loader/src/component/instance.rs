@@ -4,6 +4,7 @@
 //! are found by interface and name, in any version of the interface's track.
 
 use std::any::TypeId;
+use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::plan::ComponentPlan;
 use super::types::FuncType;
 use super::value::{Lift, LowerParams};
 use super::version;
-use crate::bindings::Maker;
+use crate::bindings::{Bindings, Maker};
 use crate::externs::ExportError;
 use crate::instance::{InstantiateError, LimitError, Limits};
 use crate::interrupt::{CannotInterrupt, InterruptHandle};
@@ -32,21 +33,17 @@ pub(crate) struct Linked<T> {
 
 /// A component whose imports are bound: makes instances.
 pub struct Bound<T> {
+    /// Its bindings have a [`Linked<T>`].
     maker: Arc<Maker>,
-    linked: Arc<Linked<T>>,
     limits: Limits,
     /// Why no instance can be made with these limits.
     exceeded: Option<LimitError>,
+    data: PhantomData<fn(&mut T)>,
 }
 
 impl<T> Clone for Bound<T> {
     fn clone(&self) -> Self {
-        Bound {
-            maker: Arc::clone(&self.maker),
-            linked: Arc::clone(&self.linked),
-            limits: self.limits,
-            exceeded: self.exceeded,
-        }
+        Bound { maker: Arc::clone(&self.maker), limits: self.limits, exceeded: self.exceeded, data: PhantomData }
     }
 }
 
@@ -57,19 +54,29 @@ impl<T> std::fmt::Debug for Bound<T> {
 }
 
 impl<T> Bound<T> {
-    pub(crate) fn new(maker: Arc<Maker>, linked: Arc<Linked<T>>, limits: Limits) -> Self {
+    /// `bindings` are a component's that `linked` belongs to.
+    pub(crate) fn new(mut bindings: Bindings, linked: Linked<T>) -> Self
+    where
+        T: 'static,
+    {
+        bindings.component = Some(Arc::new(linked));
+        Self::with_limits(Maker::new(bindings), Limits::default())
+    }
+
+    fn with_limits(maker: Arc<Maker>, limits: Limits) -> Self {
         let exceeded = maker.bindings().exceeded(limits);
-        Bound { maker, linked, limits, exceeded }
+        Bound { maker, limits, exceeded, data: PhantomData }
     }
 
     /// The same with limits for each of its instances.
     pub fn limits(self, limits: Limits) -> Self {
-        Self::new(self.maker, self.linked, limits)
+        Self::with_limits(self.maker, limits)
     }
 
     /// All functions that its instances export: interface, name and type.
     pub fn exports(&self) -> impl Iterator<Item = (&str, &str, FuncType)> {
-        exports(&self.linked)
+        // SAFETY: `new` put it there.
+        exports(unsafe { linked::<T>(self.maker.bindings()) })
     }
 
     /// Makes an instance.
@@ -210,14 +217,8 @@ impl<T> Instance<T> {
     }
 
     pub(crate) fn linked(&self) -> &Linked<T> {
-        // SAFETY: the record is alive and keeps its bindings; binding a component puts the `Linked<T>` of the `Bound<T>`
-        // there that made this instance. Sharing it here, where all instances have one already, would be a write that
-        // all threads have in common.
-        unsafe {
-            let bindings = &*Arc::as_ptr(&(*self.record()).bindings);
-            let linked = bindings.component.as_ref().expect("the bindings are a component's");
-            &*Arc::as_ptr(linked).cast()
-        }
+        // SAFETY: the record is alive and keeps its bindings, which are those of the `Bound<T>` that made this instance.
+        unsafe { linked(&*Arc::as_ptr(&(*self.record()).bindings)) }
     }
 
     /// The instance's record, which lives as long as the store.
@@ -226,6 +227,17 @@ impl<T> Instance<T> {
         // SAFETY: the store is alive, and the only instance is its first.
         unsafe { StoreInner::first(self.store.inner().as_ptr()) }
     }
+}
+
+/// What a [`Bound<T>`] put into its bindings. Instances do not share it themselves: counting shares for each would be a
+/// write that all threads have in common.
+///
+/// # Safety
+/// The bindings are those of a `Bound<T>`.
+unsafe fn linked<T>(bindings: &Bindings) -> &Linked<T> {
+    let linked = bindings.component.as_ref().expect("the bindings are a component's");
+    // SAFETY: as the caller says, this is its type.
+    unsafe { &*Arc::as_ptr(linked).cast() }
 }
 
 fn exports<T>(linked: &Linked<T>) -> impl Iterator<Item = (&str, &str, FuncType)> {

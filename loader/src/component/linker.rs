@@ -19,9 +19,8 @@ use super::value::{LiftParams, Lower};
 use super::version;
 use crate::HostError;
 use crate::artifact::Artifact;
-use crate::bindings::{Bindings, Found, Maker, func_type};
+use crate::bindings::{Bindings, Found, func_type};
 use crate::host::Caller;
-use crate::instance::Limits;
 use crate::linker::{BindError, MissingFunction};
 use crate::plan::Malformed;
 
@@ -201,10 +200,8 @@ impl<T: 'static> Linker<T> {
                 },
             }));
         }
-        let linked = Arc::new(Linked { plan, hosts, host_funcs: host_funcs.into() });
-        let mut bindings = Bindings::new(artifact.clone(), core, found);
-        bindings.component = Some(Arc::clone(&linked) as _);
-        Ok(Bound::new(Maker::new(bindings), linked, Limits::default()))
+        let linked = Linked { plan, hosts, host_funcs: host_funcs.into() };
+        Ok(Bound::new(Bindings::new(artifact.clone(), core, found), linked))
     }
 }
 
