@@ -65,10 +65,10 @@ impl LateWrites {
         self.shared.pages.iter().take(self.shared.len.load(Ordering::Relaxed)).map(|page| page.load(Ordering::Relaxed))
     }
 
-    /// Forgets what was written late: all is read-only again but for the write set.
+    /// Forgets what was written late: these pages are read-only again.
     pub(crate) fn clear(&mut self) {
+        debug_assert!(!self.is_open());
         self.shared.len.store(0, Ordering::Relaxed);
-        self.shared.open.store(false, Ordering::Relaxed);
     }
 }
 

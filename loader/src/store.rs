@@ -247,8 +247,7 @@ impl<T> Store<T> {
     /// The thread does not start.
     pub fn interrupt_handle(&mut self) -> Result<InterruptHandle, CannotInterrupt> {
         interrupt::ensure()?;
-        // SAFETY: the store is alive, and the store is borrowed
-        // exclusively, so that no guest of it runs whose entry found none.
+        // SAFETY: the store is alive and borrowed exclusively, so that no guest of it runs whose entry found none.
         let context = unsafe { &mut (*self.inner().as_ptr()).context };
         Ok(InterruptHandle::new(context.share_interrupts()))
     }
