@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use precast_loader::{Bound, Linker};
-use wasmtime::{Engine, InstancePre, Store};
+use precast_loader::{Bound, BoundFunc, Linker};
+use wasmtime::{Engine, InstancePre, ModuleExport, Store};
 
 use crate::guests::{self, Pair};
 use crate::report::{Report, nanoseconds};
@@ -68,17 +68,28 @@ trait Runtime: Sync {
     }
 }
 
-struct Ours(Bound<()>);
+/// The function is looked up once, in both runtimes.
+struct Ours {
+    bound: Bound<()>,
+    touch: BoundFunc<i32, i32>,
+}
+
+impl Ours {
+    fn new(pair: &Pair) -> Result<Ours> {
+        let bound = Linker::new().bind(&pair.open_ours()?)?;
+        Ok(Ours { touch: bound.func("touch")?, bound })
+    }
+}
 
 impl Runtime for Ours {
     type Instance = precast_loader::Instance<()>;
 
     fn instantiate(&self) -> Result<Self::Instance> {
-        Ok(self.0.instantiate(())?)
+        Ok(self.bound.instantiate(())?)
     }
 
     fn touch(&self, instance: &mut Self::Instance, pages: i32) -> Result<()> {
-        instance.func::<i32, i32>("touch")?.call(instance, pages)?;
+        self.touch.call(instance, pages)?;
         Ok(())
     }
 }
@@ -86,12 +97,14 @@ impl Runtime for Ours {
 struct Peer {
     engine: Engine,
     pre: InstancePre<()>,
+    touch: ModuleExport,
 }
 
 impl Peer {
     fn new(engine: &Engine, pair: &Pair) -> Result<Peer> {
-        let pre = wasmtime::Linker::<()>::new(engine).instantiate_pre(&pair.open_peers(engine)?)?;
-        Ok(Peer { engine: engine.clone(), pre })
+        let module = pair.open_peers(engine)?;
+        let touch = module.get_export_index("touch").ok_or("no export")?;
+        Ok(Peer { engine: engine.clone(), pre: wasmtime::Linker::<()>::new(engine).instantiate_pre(&module)?, touch })
     }
 }
 
@@ -106,7 +119,8 @@ impl Runtime for Peer {
     }
 
     fn touch(&self, (store, instance): &mut Self::Instance, pages: i32) -> Result<()> {
-        instance.get_typed_func::<i32, i32>(&mut *store, "touch")?.call(store, pages)?;
+        let touch = instance.get_module_export(&mut *store, &self.touch).and_then(wasmtime::Extern::into_func);
+        touch.ok_or("no function")?.typed::<i32, i32>(&*store)?.call(store, pages)?;
         Ok(())
     }
 }
@@ -114,10 +128,9 @@ impl Runtime for Peer {
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     let (best, spin) = (peer::engine()?, peer::spin()?);
     let pair = Pair::compile(&best, GUEST.as_bytes())?;
-    let ours = || Ok::<_, crate::Error>(Ours(Linker::new().bind(&pair.open_ours()?)?));
     // Each with an artifact of its own, since what guests write is learnt for all instances of one.
     let side_by_side = |report: &mut Report, engine: &Engine, pair: &Pair, threads: u32, pages: i32| {
-        let (ours, peer) = (ours()?, Peer::new(engine, pair)?);
+        let (ours, peer) = (Ours::new(pair)?, Peer::new(engine, pair)?);
         let name = if threads == 1 { format!("{pages} pages") } else { format!("{pages} pages, {threads} threads") };
         report.compare(&name, "ns", || ours.cycles(threads, pages), || peer.cycles(threads, pages))
     };
@@ -132,7 +145,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         let engine = peer::engine()?;
         Peer::new(&engine, &Pair::compile(&engine, GUEST.as_bytes())?)
     };
-    report.compare("4 pages, new slot", "ns", || ours()?.first(4), || new_peer()?.first(4))?;
+    report.compare("4 pages, new slot", "ns", || Ours::new(&pair)?.first(4), || new_peer()?.first(4))?;
     if let Some(path) = guests::find("go-bench.p1.wasm") {
         go(report, &best, &std::fs::read(path)?)?;
     }

@@ -1,10 +1,11 @@
 //! Where everything is in the slot: see [`precast_abi::slot`].
 //!
 //! The block is filled downwards from the base, the hot parts first: globals in the order of the index space (compilers
-//! of C and Rust make the stack pointer the first), size words, segment lengths, and last the tables, which may be large.
+//! of C and Rust make the stack pointer the first), size words, segment lengths, the host words, and last the tables,
+//! which may be large.
 
 use precast_abi::host;
-use precast_abi::slot::{GUARDED_RESERVATION, STACK_GUARD, SlotLayout, WASM_PAGE};
+use precast_abi::slot::{ALIGN, GUARDED_RESERVATION, STACK_GUARD, SlotLayout, WASM_PAGE};
 use precast_abi::types::ValType;
 
 use crate::Error;
@@ -62,6 +63,12 @@ impl Block {
         self.place(8 * count as u64, 8)
     }
 
+    /// The host words.
+    fn host_words(&mut self, size: u64) -> u64 {
+        self.used = (self.used + size).next_multiple_of(ALIGN);
+        self.used
+    }
+
     /// The elements of a table and how many there is room for.
     pub(crate) fn table(&mut self, min: u64, max: Option<u64>, may_grow: bool) -> (i32, u64) {
         let wanted = if may_grow { min.saturating_add(TABLE_ROOM).min(max.unwrap_or(u64::MAX)).max(min) } else { min };
@@ -71,7 +78,7 @@ impl Block {
     }
 }
 
-/// Hands out import cells after the host words.
+/// Hands out import cells among the host words.
 pub(crate) struct HostArea {
     used: u32,
 }
@@ -81,7 +88,11 @@ impl HostArea {
         HostArea { used: host::HostWords::SIZE as u32 }
     }
 
-    /// Offset of a cell of `size` bytes from the slot's start.
+    fn size(&self) -> u64 {
+        u64::from(self.used).next_multiple_of(ALIGN)
+    }
+
+    /// Offset of a cell of `size` bytes from the start of the host words.
     pub(crate) fn cell(&mut self, size: i32) -> u32 {
         let at = self.used;
         self.used += size as u32;
@@ -96,9 +107,16 @@ pub(crate) struct GroupArea {
     pub block: Block,
     /// Bytes of addresses of its memories.
     pub memories: u64,
+    /// Distance of the host words from the base, once they have a place; those of the first group are the program's.
+    host: Option<u64>,
 }
 
 impl GroupArea {
+    /// Gives the host words their place, unless they have one.
+    pub(crate) fn place_host_words(&mut self, area: &HostArea) {
+        self.host.get_or_insert_with(|| self.block.host_words(area.size()));
+    }
+
     /// Offset from the base of another memory, which has so many bytes of addresses.
     pub(crate) fn memory(&mut self, reservation: u64) -> i64 {
         let start = self.memories;
@@ -119,7 +137,8 @@ pub(crate) fn reservation(model: MemoryModel, page_size: u64, min: u64, max: Opt
     bytes.next_multiple_of(page_size)
 }
 
-/// The slot for these parts, with a stack of at least `stack_size` bytes, and where each group is in it.
+/// The slot for these parts, with a stack of at least `stack_size` bytes, and where each group is in it. The host words
+/// have a place in the first.
 ///
 /// # Errors
 /// [`Error::Limit`] if host words, stack and a block are more than a displacement reaches.
@@ -130,16 +149,16 @@ pub(crate) fn slot(
     groups: &[GroupArea],
 ) -> Result<(SlotLayout, Vec<GroupPlace>), Error> {
     let pages = |bytes: u64| bytes.next_multiple_of(page_size);
-    let host_size = pages(host.used.into());
-    let stack_start = host_size + pages(STACK_GUARD);
-    let first_block = stack_start + pages(stack_size);
+    let stack_start = pages(STACK_GUARD);
     let limit = i32::MAX as u64;
-    let mut end = first_block;
+    // The first block is in one piece with the stack.
+    let mut end = stack_start + pages(stack_size);
     let mut places = Vec::with_capacity(groups.len());
     for group in groups {
-        let block_start = end;
-        let base_offset = block_start + pages(group.block.used.max(1));
-        let reached = if places.is_empty() { base_offset } else { base_offset - block_start };
+        let used = group.block.used.next_multiple_of(ALIGN);
+        let base_offset = pages(end + used);
+        let block_start = base_offset - used;
+        let reached = if places.is_empty() { base_offset } else { used };
         if reached > limit {
             let what = "size of imports, stack, tables and globals in bytes";
             return Err(Error::Limit { what, found: reached, limit, place: Place::default() });
@@ -152,5 +171,9 @@ pub(crate) fn slot(
         return Err(Error::Limit { what, found: end, limit: MAX_SLOT_SIZE, place: Place::default() });
     }
     let GroupPlace { block_start, base_offset } = places[0];
-    Ok((SlotLayout { page_size, host_size, stack_start, block_start, base_offset, slot_size: end }, places))
+    let host_start = base_offset - groups[0].host.unwrap_or_default();
+    let slot_size = end;
+    let layout =
+        SlotLayout { page_size, stack_start, block_start, host_start, host_size: host.size(), base_offset, slot_size };
+    Ok((layout, places))
 }

@@ -514,7 +514,7 @@ pub(crate) struct Instance<'a> {
 pub(crate) struct GroupPlace {
     /// Start of its block.
     pub block_start: u64,
-    /// Where its base points.
+    /// Where its base points: the end of its block.
     pub base_offset: u64,
 }
 
@@ -588,6 +588,11 @@ impl Program<'_> {
     /// Distance in bytes from the base of one group to that of another.
     pub(crate) fn distance(&self, from: Group, to: Group) -> i64 {
         self.groups[to].base_offset.cast_signed() - self.groups[from].base_offset.cast_signed()
+    }
+
+    /// Distance in bytes from the base of a group to the host words.
+    pub(crate) fn host_words(&self, group: Group) -> i64 {
+        self.layout.host_start.cast_signed() - self.groups[group].base_offset.cast_signed()
     }
 
     /// The group whose base the code of a function takes; that of an import is not known.

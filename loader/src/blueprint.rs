@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use precast_abi::meta::{GroupRow, MemoryModel, MemoryRow, NONE, RunRow};
-use precast_abi::slot::{GUARDED_RESERVATION, SlotLayout};
+use precast_abi::slot::{ALIGN, GUARDED_RESERVATION, SlotLayout};
 
 use crate::artifact::ArtifactInner;
 use crate::mapping::Mapping;
@@ -26,22 +26,48 @@ pub(crate) struct Blueprint {
     pub(crate) base: usize,
     /// The host words.
     pub(crate) host: Range<usize>,
-    /// The guest stack, from just above its guard, which begins where the host words end.
+    /// The guest stack, from just above its guard, which begins the slot, to where the first frame begins.
     pub(crate) stack: Range<usize>,
     /// The artifact's own memories, in the order of their rows.
     pub(crate) memories: Vec<OwnMemory>,
     /// What a fresh slot's guest can access: the first is stack, first block, and the memory that follows, if one does;
-    /// the others are the blocks of further groups with the memories that follow, and further memories. Sorted and apart.
+    /// the others are the blocks of further groups with the memories that follow, and further memories. Whole pages, sorted
+    /// and apart.
     pub(crate) accessible: Vec<Range<usize>>,
+    /// The pages below the base from the one where the host words begin, mostly one page with globals and the stack's first
+    /// frames. Every instance writes them, so they are always writable, and restored whatever else is.
+    pub(crate) pinned: Range<usize>,
+    /// What is accessible besides, of which it is to be learnt whether guests write it.
+    pub(crate) others: Vec<Range<usize>>,
     /// The image: sorted, apart, and inside `accessible`, beyond the stack.
     pub(crate) runs: Vec<Run>,
     /// Whether new slots have a copy of the image and do not map it.
     pub(crate) copies_image: bool,
+    /// Whether everything beyond the stack's guard is accessible, so that slots beside each other can be one mapping.
+    pub(crate) is_dense: bool,
+    /// How the pinned pages are restored.
+    pub(crate) pinned_pieces: Vec<Piece>,
     /// What the runs are copied from.
     mapping: Arc<Mapping>,
     /// Which pages guests write.
     pub(crate) learner: Learner,
 }
+
+/// A stretch of accessible bytes, from and to a multiple of [`ALIGN`], and where its initial contents are in the file, if
+/// they are not zero.
+#[derive(Clone, Debug)]
+pub(crate) struct Piece {
+    pub(crate) slot: Range<usize>,
+    pub(crate) file: Option<Range<u64>>,
+}
+
+/// Zero bytes in an image from which on they are rather zeroed than copied, which takes longer.
+const ZEROS: usize = 512;
+
+/// The low 12 bits of where the first frame of guest code begins. Stacks that C and Rust guests keep in their memory
+/// mostly end at a page boundary: processors compare these bits of addresses to tell whether a load has to wait for a
+/// store, so frames at equal distances from both would wait for each other (the kernel fannkuch took 6 % longer).
+const STACK_COLOUR: u64 = 0x780;
 
 /// Bytes of an image that is rather copied than mapped: mapping a run costs as much as writing to three pages.
 const SMALL_IMAGE: usize = 16 << 10;
@@ -83,23 +109,71 @@ impl Blueprint {
         let is_guarded = |memory: MemoryRow| memory.import == NONE && memory.model == MemoryModel::Guarded as u32;
         let limit = if meta.memories.iter().any(is_guarded) { SMALL_IMAGE } else { DENSE_IMAGE };
         let copies_image = runs.iter().map(|run| run.slot.len()).sum::<usize>() <= limit;
-        Ok(Blueprint {
+        let host = layout.host_start as usize..(layout.host_start + layout.host_size) as usize;
+        let pinned = host.start & !(sys::memory::page_size() - 1)..layout.base_offset as usize;
+        let is_dense = accessible == [layout.stack_start as usize..layout.slot_size as usize];
+        let mut blueprint = Blueprint {
             slot_size: layout.slot_size as usize,
             base: layout.base_offset as usize,
-            host: 0..layout.host_size as usize,
-            stack: layout.stack_start as usize..layout.block_start as usize,
+            stack: layout.stack_start as usize..coloured(layout) as usize,
             memories,
+            others: Vec::new(),
             accessible,
             runs,
             copies_image,
+            is_dense,
+            pinned_pieces: Vec::new(),
             mapping: Arc::clone(mapping),
             learner: Learner::default(),
-        })
+            host,
+            pinned,
+        };
+        blueprint.others = blueprint.accessible.iter().flat_map(|range| blueprint.beside_pinned(range)).collect();
+        let Range { start, end } = blueprint.pinned;
+        blueprint.pinned_pieces.extend(blueprint.few_pieces(start..blueprint.host.start));
+        blueprint.pinned_pieces.extend(blueprint.few_pieces(blueprint.host.end..end));
+        Ok(blueprint)
     }
 
-    /// The bytes of a run.
-    pub(crate) fn contents(&self, run: &Run) -> &[u8] {
-        self.mapping.get(run.file.clone()).unwrap_or_default()
+    /// The parts of a range that are not pinned.
+    pub(crate) fn beside_pinned(&self, range: &Range<usize>) -> impl Iterator<Item = Range<usize>> + use<> {
+        let (before, after) = (range.end.min(self.pinned.start), range.start.max(self.pinned.end));
+        [range.start..before, after..range.end].into_iter().filter(|part| !part.is_empty())
+    }
+
+    /// What accessible bytes, from and to a multiple of [`ALIGN`], are at first.
+    pub(crate) fn pieces(&self, range: Range<usize>) -> Vec<Piece> {
+        self.pieces_by(range, |contents| vec![0..contents.len()])
+    }
+
+    /// The same in as few bytes of the file as pays, for what is restored often.
+    pub(crate) fn few_pieces(&self, range: Range<usize>) -> Vec<Piece> {
+        self.pieces_by(range, not_zero)
+    }
+
+    /// The same, with the stretches of a run's contents that `copied` gives.
+    fn pieces_by(&self, range: Range<usize>, copied: impl Fn(&[u8]) -> Vec<Range<usize>>) -> Vec<Piece> {
+        let mut pieces = Vec::new();
+        let mut at = range.start;
+        for run in self.runs_in(range.clone()) {
+            let (from, to) = (run.slot.start.max(at), run.slot.end.min(range.end));
+            let file = |offset: usize| run.file.start + (offset - run.slot.start) as u64;
+            for stretch in copied(self.contents(file(from)..file(to))) {
+                let slot = from + stretch.start..from + stretch.end;
+                pieces.push(Piece { slot: at..slot.start, file: None });
+                pieces.push(Piece { file: Some(file(slot.start)..file(slot.end)), slot: slot.clone() });
+                at = slot.end;
+            }
+        }
+        pieces.push(Piece { slot: at..range.end, file: None });
+        pieces.retain(|piece| !piece.slot.is_empty());
+        pieces
+    }
+
+    /// Bytes of the image.
+    #[inline]
+    pub(crate) fn contents(&self, file: Range<u64>) -> &[u8] {
+        self.mapping.get(file).unwrap_or_default()
     }
 
     /// The runs that touch `range`, in order.
@@ -107,6 +181,28 @@ impl Blueprint {
         let first = self.runs.partition_point(|run| run.slot.end <= range.start);
         self.runs[first..].iter().take_while(move |run| run.slot.start < range.end)
     }
+}
+
+/// Where `bytes`, a multiple of [`ALIGN`], are other than zero, for stretches of at least [`ZEROS`].
+fn not_zero(bytes: &[u8]) -> Vec<Range<usize>> {
+    let mut stretches: Vec<Range<usize>> = Vec::new();
+    for (number, line) in
+        bytes.chunks(ALIGN as usize).enumerate().filter(|(_, line)| line.iter().any(|byte| *byte != 0))
+    {
+        let start = number * ALIGN as usize;
+        let end = start + line.len();
+        match stretches.last_mut() {
+            Some(last) if start - last.end < ZEROS => last.end = end,
+            _ => stretches.push(start..end),
+        }
+    }
+    stretches
+}
+
+/// Where the first frame of guest code begins: as high as there is room for.
+fn coloured(layout: &SlotLayout) -> u64 {
+    let top = layout.block_start - STACK_COLOUR;
+    (top & !0xfff | STACK_COLOUR).max(layout.stack_start)
 }
 
 fn own_memories(rows: impl Iterator<Item = MemoryRow>, layout: &SlotLayout) -> Result<Vec<OwnMemory>, SlotError> {
@@ -163,13 +259,13 @@ fn accessible(
     let mut parts = Vec::with_capacity(1 + memories.len());
     for (number, group) in groups.enumerate() {
         let (start, end) = (group.block_start, group.base_offset);
-        let in_pages = start.is_multiple_of(layout.page_size) && end.is_multiple_of(layout.page_size);
+        let in_pages = start.is_multiple_of(ALIGN) && end.is_multiple_of(layout.page_size);
         let first = (start, end) == (layout.block_start, layout.base_offset);
         if !in_pages || start > end || end > layout.slot_size || (number == 0 && !first) {
             return Err(SlotError::Malformed("the block of a group is not laid out in the slot's pages"));
         }
         // The stack is in one piece with the first block.
-        let start = if number == 0 { layout.stack_start } else { start } as usize;
+        let start = if number == 0 { layout.stack_start } else { start & !(layout.page_size - 1) } as usize;
         parts.push(Part { start, initial: end as usize, reserved: end as usize });
     }
     parts.extend(memories.iter().map(|memory| Part {
@@ -199,7 +295,7 @@ fn runs(
     accessible: &[Range<usize>],
 ) -> Result<Vec<Run>, SlotError> {
     let page = layout.page_size;
-    let mut end = layout.block_start;
+    let mut end = layout.block_start & !(page - 1);
     rows.map(|row| {
         let slot = row.slot_offset..row.slot_offset.saturating_add(row.len);
         let file = row.file_offset..row.file_offset.saturating_add(row.len);

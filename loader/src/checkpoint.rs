@@ -8,6 +8,7 @@
 //! # Safety
 //! As for snapshots: the instance is borrowed and no call is under way, so nobody changes its slot while it is read.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io;
 use std::ops::Range;
@@ -128,19 +129,31 @@ unsafe fn take(record: *mut InstanceRecord) -> Result<Artifact, CheckpointError>
     let tables = tables.map(|table| table.size()).collect();
 
     let mut pages = Pages { page_size: meta.header.layout.page_size, bytes: Vec::new(), runs: Vec::new() };
-    let blocks = plan::groups(meta).map(|group| group.block_start..group.base_offset);
-    let base = meta.header.layout.base_offset;
+    let layout = &meta.header.layout;
+    let base = layout.base_offset;
+    // SAFETY: blocks, and memories up to their size, are readable, and nobody writes to them.
+    let at = |range: Range<u64>| unsafe {
+        std::slice::from_raw_parts(start.add(range.start as usize), (range.end - range.start) as usize)
+    };
+    let blocks = plan::groups(meta).map(|group| {
+        let first = group.block_start & !(layout.page_size - 1);
+        // Neither the stack in the first page nor the host words are state.
+        let mut contents = vec![0; (group.block_start - first) as usize];
+        contents.extend_from_slice(at(group.block_start..group.base_offset));
+        if group.base_offset == base {
+            let host = (layout.host_start - first) as usize;
+            contents[host..host + layout.host_size as usize].fill(0);
+        }
+        (first, Cow::Owned(contents))
+    });
     let contents = memories.iter().map(|memory| {
         let start = base.wrapping_add_signed(memory.row.start as i64);
-        start..start + memory.size()
+        (start, Cow::Borrowed(at(start..start + memory.size())))
     });
-    let mut ranges: Vec<Range<u64>> = blocks.chain(contents).collect();
-    ranges.sort_unstable_by_key(|range| range.start);
-    for range in ranges {
-        // SAFETY: blocks, and memories up to their size, are readable, and nobody writes to them.
-        pages.add(range.start, unsafe {
-            std::slice::from_raw_parts(start.add(range.start as usize), (range.end - range.start) as usize)
-        });
+    let mut parts: Vec<(u64, Cow<'_, [u8]>)> = blocks.chain(contents).collect();
+    parts.sort_unstable_by_key(|(start, _)| *start);
+    for (start, contents) in &parts {
+        pages.add(*start, contents);
     }
     let Pages { page_size, mut bytes, runs } = pages;
     // A file of nothing cannot be mapped.

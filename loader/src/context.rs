@@ -117,12 +117,6 @@ pub(crate) mod host_status {
     pub(crate) const SUSPEND: u32 = 2;
 }
 
-/// Bytes that the first frame of guest code lies below the end of the stack. The stack ends at a page boundary, and so
-/// mostly does the stack that C and Rust guests keep in their memory: processors compare the low 12 bits of addresses to
-/// tell whether a load has to wait for a store, so frames at equal distances from both would wait for each other (the
-/// kernel fannkuch took 6 % longer).
-const STACK_COLOUR: usize = 0x880;
-
 /// Bytes of guest stack that an entry needs: the assembly's call has no trap site, so it must not meet the guard.
 const ENTRY_ROOM: usize = 4 << 10;
 
@@ -183,7 +177,7 @@ impl Context {
     /// The border while no entry is under way.
     #[inline(always)]
     fn idle(&self) -> Border {
-        Border { guest_sp: self.stack.end.saturating_sub(STACK_COLOUR), ..Border::default() }
+        Border { guest_sp: self.stack.end, ..Border::default() }
     }
 
     /// Gives up whatever guest code is under way: its frames are as good as gone.

@@ -19,7 +19,7 @@ use goblin::elf64::program_header::{
 use precast_abi::bytes::Field;
 use precast_abi::host::HostWords;
 use precast_abi::meta::{Header, NONE};
-use precast_abi::slot::{STACK_GUARD, SlotLayout};
+use precast_abi::slot::{ALIGN, STACK_GUARD, SlotLayout};
 use precast_abi::{ABI_VERSION, MAGIC, PT_PRECAST_META};
 use precast_targets::Arch;
 
@@ -230,17 +230,21 @@ fn check_machine(header: &Header) -> Result<(), OpenErrorKind> {
 
 fn check_layout(layout: &SlotLayout) -> Result<(), OpenErrorKind> {
     let system = sys::memory::page_size() as u64;
-    let bounds = [layout.host_size, layout.stack_start, layout.block_start, layout.base_offset, layout.slot_size];
+    let bounds = [layout.stack_start, layout.base_offset, layout.slot_size];
     if !layout.page_size.is_power_of_two() || bounds.iter().any(|bound| !bound.is_multiple_of(layout.page_size)) {
         return Err(malformed("the slot is not laid out in pages", &(layout.page_size..layout.slot_size)));
+    }
+    if [layout.block_start, layout.host_start, layout.host_size].iter().any(|bound| !bound.is_multiple_of(ALIGN)) {
+        return Err(malformed("the block is not laid out in lines", &(layout.block_start..layout.base_offset)));
     }
     if layout.page_size < system {
         return Err(OpenErrorKind::PageSize { found: layout.page_size, wanted: system });
     }
-    let ordered = layout.host_size >= HostWords::SIZE as u64
-        && layout.stack_start >= layout.host_size.saturating_add(STACK_GUARD)
-        && layout.stack_start < layout.block_start
-        && layout.block_start <= layout.base_offset
+    let ordered = layout.stack_start >= STACK_GUARD
+        && layout.stack_start.saturating_add(layout.page_size) <= layout.block_start
+        && layout.block_start <= layout.host_start
+        && layout.host_size >= HostWords::SIZE as u64
+        && layout.host_start.saturating_add(layout.host_size) <= layout.base_offset
         && layout.base_offset <= layout.slot_size
         && layout.slot_size <= MAX_SLOT;
     if ordered { Ok(()) } else { Err(malformed("the parts of the slot are not in order", &(0..layout.slot_size))) }

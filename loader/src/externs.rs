@@ -9,6 +9,7 @@ mod global;
 mod memory;
 mod table;
 
+pub(crate) use func::typed_entry;
 pub use func::{ExportError, Func};
 pub use global::{Global, GlobalError};
 pub use memory::{GrowError, Memory, OutOfBounds};

@@ -31,6 +31,7 @@ mod write_set;
 
 // The upper half: binding, instances, calls, and what compiled code calls.
 mod bindings;
+mod bound_func;
 mod builtins;
 mod call;
 mod checkpoint;
@@ -63,6 +64,7 @@ pub use types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, Tabl
 /// Why a host function, or its caller, fails for reasons of its own.
 pub type HostError = Box<dyn std::error::Error + Send + Sync>;
 
+pub use bound_func::BoundFunc;
 pub use call::CallError;
 pub use checkpoint::CheckpointError;
 pub use externs::{ExportError, Extern, Func, Global, GlobalError, GrowError, Memory, OutOfBounds, Table, TableError};

@@ -268,7 +268,7 @@ impl<T> std::fmt::Debug for Bound<T> {
 impl<T> Bound<T> {
     /// The same with limits for each of its instances.
     pub fn limits(self, limits: Limits) -> Self {
-        let exceeded = self.maker.bindings().exceeded(limits);
+        let exceeded = self.bindings().exceeded(limits);
         Bound { limits, exceeded, ..self }
     }
 
@@ -298,7 +298,7 @@ impl<T> Bound<T> {
         let inner = store.inner().as_ptr();
         // SAFETY: the borrow of the store is exclusive, and its data is the `T` of the linker's host functions.
         unsafe {
-            let index = record::instantiate(inner, self.maker.bindings(), self.limits)?;
+            let index = record::instantiate(inner, self.bindings(), self.limits)?;
             Ok(InstanceId { store: (*inner).id, index })
         }
     }
@@ -328,13 +328,17 @@ impl<T> Bound<T> {
         // SAFETY: as above; the borrow outlives the call of the initialiser.
         let (id, initialise) = unsafe {
             let inner = store.inner().as_ptr();
-            let (index, initialise) = record::instantiate_async(inner, self.maker.bindings(), self.limits)?;
+            let (index, initialise) = record::instantiate_async(inner, self.bindings(), self.limits)?;
             (InstanceId { store: (*inner).id, index }, initialise)
         };
         if let Some(initialise) = initialise {
             initialise.await?;
         }
         Ok(id)
+    }
+
+    pub(crate) fn bindings(&self) -> &Arc<Bindings> {
+        self.maker.bindings()
     }
 
     fn check_limits(&self) -> Result<(), LimitError> {

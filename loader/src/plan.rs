@@ -10,7 +10,7 @@ use precast_abi::host;
 use precast_abi::meta::{
     ExternKind, GlobalRow, GroupRow, ImportRow, MemoryModel, MemoryRow, Meta, NO_MAXIMUM, NONE, TableRow,
 };
-use precast_abi::slot::{GUARDED_RESERVATION, SlotLayout};
+use precast_abi::slot::{ALIGN, GUARDED_RESERVATION, SlotLayout};
 use precast_abi::types::ValType;
 
 /// A meta table holds what no compiler writes.
@@ -111,12 +111,18 @@ impl Blocks {
         for (number, group) in groups(meta).enumerate() {
             let first = (group.block_start, group.base_offset) == (layout.block_start, layout.base_offset);
             let in_order = end <= group.block_start && group.block_start <= group.base_offset;
-            let in_pages = group.block_start.is_multiple_of(8) && group.base_offset.is_multiple_of(8);
-            if !in_order || !in_pages || group.base_offset > layout.slot_size || (number == 0 && !first) {
+            let in_lines = group.block_start.is_multiple_of(ALIGN) && group.base_offset.is_multiple_of(ALIGN);
+            if !in_order || !in_lines || group.base_offset > layout.slot_size || (number == 0 && !first) {
                 return Err(bad);
             }
             let offset = |place: u64| i64::try_from(place).map(|place| place - base).map_err(|_| bad);
-            ranges.push(offset(group.block_start)?..offset(group.base_offset)?);
+            let mut start = group.block_start;
+            if number == 0 {
+                // The host words are nobody's item.
+                ranges.push(offset(start)?..offset(layout.host_start)?);
+                start = layout.host_start.saturating_add(layout.host_size);
+            }
+            ranges.push(offset(start)?..offset(group.base_offset)?);
             end = group.base_offset;
         }
         Ok(Blocks(ranges.into()))
@@ -323,9 +329,10 @@ mod tests {
             image_len: 0,
             layout: SlotLayout {
                 page_size: 4096,
-                host_size: 4096,
-                stack_start: 4096 + 65536,
+                stack_start: 65536,
                 block_start: 1 << 20,
+                host_start: 1 << 20,
+                host_size: 1024,
                 base_offset: (1 << 20) + 4096,
                 slot_size: (1 << 20) + 4096 + GUARDED_RESERVATION,
             },

@@ -1,16 +1,19 @@
 //! The idle slots of an artifact.
 //!
 //! Slots stay with their artifact, so that what they hold is either fresh or being used. Resetting happens outside the
-//! locks, on the thread that gives a slot back. Each thread has a shelf, whose lock nobody else takes as long as the
+//! locks, on the thread that gives a slot back. Each thread has a shelf, to which nobody else goes as long as the
 //! thread finds what it needs there: so threads write nothing in common. What a shelf has no room for goes to the store
 //! room, and a thread that finds neither there looks at the others' shelves before it has a new slot mapped.
 //!
 //! A slot stays with a share in the bindings that it was used with last, because counting shares for each instance would
 //! be a write that all threads have in common. The bindings own the artifact, which has the pool; so [`Pool::forget`]
 //! has to be called when nobody makes instances with the bindings any more.
+//!
+//! # Safety
+//! Who reaches into a shelf has it for himself: [`Shelf::try_with`].
 
-use std::cell::Cell;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::cell::{Cell, UnsafeCell};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use crate::artifact::ArtifactInner;
@@ -37,7 +40,13 @@ pub(crate) struct Pool {
 /// On cache lines of its own, of which processors fetch two at a time.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Shelf(Mutex<Vec<Idle>>);
+struct Shelf {
+    is_taken: AtomicBool,
+    idle: UnsafeCell<Vec<Idle>>,
+}
+
+// SAFETY: one thread at a time reaches into it, and idle slots are no thread's in particular.
+unsafe impl Sync for Shelf {}
 
 #[derive(Debug)]
 struct Idle {
@@ -46,8 +55,32 @@ struct Idle {
 }
 
 impl Shelf {
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// What `f` does with the idle slots, unless somebody else is at it: then there is little use in waiting. (A mutex takes
+    /// twice as long: who gives it back has to learn whether anybody waits.)
+    #[inline]
+    fn try_with<R>(&self, f: impl FnOnce(&mut Vec<Idle>) -> R) -> Option<R> {
+        struct Taken<'a>(&'a AtomicBool);
+        impl Drop for Taken<'_> {
+            fn drop(&mut self) {
+                self.0.store(false, Ordering::Release);
+            }
+        }
+        if self.is_taken.swap(true, Ordering::Acquire) {
+            return None;
+        }
+        let _taken = Taken(&self.is_taken);
+        // SAFETY: whoever finds `is_taken` set leaves the slots alone until it is not.
+        Some(f(unsafe { &mut *self.idle.get() }))
+    }
+
+    /// The same, but it waits. Others take no longer than it takes to move a slot.
+    fn with<R>(&self, mut f: impl FnMut(&mut Vec<Idle>) -> R) -> R {
+        loop {
+            match self.try_with(&mut f) {
+                Some(result) => return result,
+                None => std::thread::yield_now(),
+            }
+        }
     }
 }
 
@@ -79,14 +112,13 @@ impl Pool {
     fn idle(&self) -> Option<Idle> {
         let shelves = self.shelves.get()?;
         let own = own_shelf();
-        if let Some(idle) = shelves[own].idle().pop() {
+        if let Some(Some(idle)) = shelves[own].try_with(Vec::pop) {
             return Some(idle);
         }
         if let Some(idle) = self.in_store().pop() {
             return Some(idle);
         }
-        // One that is locked is in use.
-        shelves.iter().find_map(|shelf| shelf.0.try_lock().ok()?.pop())
+        shelves.iter().find_map(|shelf| shelf.try_with(Vec::pop)?)
     }
 
     /// Resets a slot and keeps it for another instance, with the share in the bindings. One that cannot be reset is
@@ -96,17 +128,21 @@ impl Pool {
             return bindings;
         }
         let shelves = self.shelves.get_or_init(|| (0..SHELVES).map(|_| Shelf::default()).collect());
-        let mut shelf = shelves[own_shelf()].idle();
-        if shelf.len() < ON_SHELF {
-            // Whoever closes bindings looks at this shelf after that.
-            let kept = bindings.take_if(|bindings| !bindings.is_closed());
-            shelf.push(Idle { slot, bindings: kept });
-            return bindings;
-        }
-        drop(shelf);
-        let mut store = self.in_store();
-        if store.len() < IN_STORE {
-            store.push(Idle { slot, bindings: None });
+        let mut slot = Some(slot);
+        shelves[own_shelf()].try_with(|idle| {
+            if idle.len() < ON_SHELF
+                && let Some(slot) = slot.take()
+            {
+                // Whoever closes bindings looks at this shelf after that.
+                let kept = bindings.take_if(|bindings| !bindings.is_closed());
+                idle.push(Idle { slot, bindings: kept });
+            }
+        });
+        if let Some(slot) = slot {
+            let mut store = self.in_store();
+            if store.len() < IN_STORE {
+                store.push(Idle { slot, bindings: None });
+            }
         }
         bindings
     }
@@ -115,10 +151,10 @@ impl Pool {
     pub(crate) fn forget(&self, bindings: &Arc<Bindings>) {
         let Some(shelves) = self.shelves.get() else { return };
         for shelf in shelves {
-            for idle in shelf.idle().iter_mut() {
-                // The caller has a share too, so this one is not the last.
-                idle.bindings.take_if(|share| Arc::ptr_eq(share, bindings));
-            }
+            // The caller has a share too, so none of these is the last.
+            shelf.with(|idle| {
+                idle.iter_mut().for_each(|idle| drop(idle.bindings.take_if(|share| Arc::ptr_eq(share, bindings))));
+            });
         }
     }
 
@@ -126,7 +162,7 @@ impl Pool {
     pub(crate) fn hashes(&self) -> Vec<[u8; 32]> {
         let on_shelves = self.shelves.get().into_iter().flat_map(|shelves| shelves.iter());
         let mut hashes: Vec<_> = on_shelves
-            .flat_map(|shelf| shelf.idle().iter_mut().map(|idle| idle.slot.hash()).collect::<Vec<_>>())
+            .flat_map(|shelf| shelf.with(|idle| idle.iter_mut().map(|idle| idle.slot.hash()).collect::<Vec<_>>()))
             .collect();
         hashes.extend(self.in_store().iter_mut().map(|idle| idle.slot.hash()));
         hashes

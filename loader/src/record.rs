@@ -119,7 +119,7 @@ unsafe fn make(
         if !(*context).has_stack() {
             (*context).set_stack(slot.stack());
         }
-        let words = slot.start();
+        let words = slot.words();
         let record = InstanceRecord {
             base: slot.base(),
             text: artifact.text(),

@@ -36,9 +36,13 @@ pub(crate) struct FuncId {
 #[error("the handle belongs to another store")]
 pub(crate) struct ForeignStore;
 
-/// The functions that some instance of a store knows though they are another's, and the host's references.
+/// The functions that some instance of a store knows though they are another's, and the host's references. Few stores have
+/// any.
 #[derive(Default)]
-pub(crate) struct References {
+pub(crate) struct References(Option<Box<Tables>>);
+
+#[derive(Default)]
+struct Tables {
     foreign: Vec<Foreign>,
     foreign_index: HashMap<FuncId, u32>,
     externs: Vec<ExternRef>,
@@ -58,26 +62,32 @@ struct Foreign {
 impl References {
     /// The index of `foreign` in the table. `None` if there are 2³² already.
     fn intern_func(&mut self, foreign: Foreign) -> Option<u32> {
-        if let Some(index) = self.foreign_index.get(&foreign.id) {
+        let tables = self.0.get_or_insert_default();
+        if let Some(index) = tables.foreign_index.get(&foreign.id) {
             return Some(*index);
         }
-        let index = u32::try_from(self.foreign.len()).ok()?;
-        self.foreign.push(foreign);
-        self.foreign_index.insert(foreign.id, index);
+        let index = u32::try_from(tables.foreign.len()).ok()?;
+        tables.foreign.push(foreign);
+        tables.foreign_index.insert(foreign.id, index);
         Some(index)
     }
 
     /// The guest's name of `reference`: its index plus one, because zero is null.
     fn intern_extern(&mut self, reference: &ExternRef) -> u64 {
-        *self.extern_index.entry(reference.identity()).or_insert_with(|| {
-            self.externs.push(reference.clone());
-            self.externs.len() as u64
+        let Tables { externs, extern_index, .. } = &mut **self.0.get_or_insert_default();
+        *extern_index.entry(reference.identity()).or_insert_with(|| {
+            externs.push(reference.clone());
+            externs.len() as u64
         })
+    }
+
+    fn foreign(&self, index: u32) -> Option<&Foreign> {
+        self.0.as_ref()?.foreign.get(index as usize)
     }
 
     fn extern_ref(&self, cell: u64) -> Option<ExternRef> {
         let index = usize::try_from(cell.checked_sub(1)?).ok()?;
-        self.externs.get(index).cloned()
+        self.0.as_ref()?.externs.get(index).cloned()
     }
 }
 
@@ -92,7 +102,7 @@ pub(crate) unsafe fn decode(owner: *mut InstanceRecord, reference: u64) -> Optio
         FOREIGN_TYPE => {
             // SAFETY: the record and its store are live, and the borrow ends with the statement.
             let references = unsafe { &(*(*owner).store).references };
-            references.foreign.get(payload as usize).map(|foreign| foreign.id)
+            references.foreign(payload).map(|foreign| foreign.id)
         }
         // SAFETY: the record is live; what a borrow of it reads does not change after it was made.
         _ => unsafe { (*owner).origin(ty, payload) },
@@ -152,7 +162,7 @@ pub(crate) unsafe fn callee(
     let (code, base, hash) = if funcref::ty(reference) == FOREIGN_TYPE {
         // SAFETY: see above.
         let references = unsafe { &(*(*owner).store).references };
-        let foreign = references.foreign.get(funcref::payload(reference) as usize);
+        let foreign = references.foreign(funcref::payload(reference));
         let foreign = foreign.ok_or(TrapCode::UninitializedElement)?;
         (foreign.code, foreign.base, Some(foreign.hash))
     } else {

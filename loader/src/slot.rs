@@ -109,38 +109,44 @@ impl Slot {
         unsafe {
             memory::without_huge_pages(self.start, plan.slot_size);
             memory::keep_from_children(self.start, plan.slot_size).map_err(set_up())?;
-            for (number, range) in plan.accessible.iter().enumerate() {
-                // Host words, guard, stack and what follows are one mapping.
-                let from = if number == 0 { 0 } else { range.start };
-                memory::open(self.at(from), range.end - from)
+            if plan.is_dense {
+                memory::open(self.at(0), plan.slot_size)
                     .map_err(SlotError::os("make an instance's memory accessible"))?;
-            }
-            for run in plan.runs.iter().filter(|_| !plan.copies_image) {
-                memory::map_file(self.at(run.slot.start), run.slot.len(), artifact.file(), run.file.start)
-                    .map_err(SlotError::os("map the initial state of an instance"))?;
-                memory::keep_from_children(self.at(run.slot.start), run.slot.len()).map_err(set_up())?;
-            }
-            memory::guard(self.at(plan.host.end), plan.stack.start - plan.host.end)
-                .map_err(SlotError::os("guard an instance's stack"))?;
-            // What every instance writes: one by one these pages would be faults.
-            let (page, block) = (memory::page_size(), plan.base - plan.stack.end);
-            memory::populate(self.at(0), plan.host.end);
-            if block == page {
-                memory::populate(self.at(plan.stack.end - page), 2 * page);
+                memory::guard(self.at(0), plan.stack.start).map_err(SlotError::os("guard an instance's stack"))?;
             } else {
-                memory::populate(self.at(plan.stack.end - page), page);
-                memory::populate(self.at(plan.base - page), page);
+                for range in &plan.accessible {
+                    memory::open(self.at(range.start), range.len())
+                        .map_err(SlotError::os("make an instance's memory accessible"))?;
+                }
             }
-            if plan.copies_image {
-                plan.runs.iter().for_each(|run| self.restore(run.slot.clone(), How::Store));
+            // One by one these pages would be faults.
+            memory::populate(self.at(plan.pinned.start), plan.pinned.len());
+            self.restore_pieces(&plan.pinned_pieces, How::Store);
+            for run in &plan.runs {
+                for part in plan.beside_pinned(&run.slot) {
+                    if plan.copies_image {
+                        memory::populate(self.at(part.start), part.len());
+                        self.restore(part, How::Store);
+                        continue;
+                    }
+                    let from = run.file.start + (part.start - run.slot.start) as u64;
+                    memory::map_file(self.at(part.start), part.len(), artifact.file(), from)
+                        .map_err(SlotError::os("map the initial state of an instance"))?;
+                    memory::keep_from_children(self.at(part.start), part.len()).map_err(set_up())?;
+                }
             }
         }
         Ok(())
     }
 
-    /// The slot's first byte, where the host words are.
+    /// The slot's first byte.
     pub(crate) fn start(&self) -> *mut u8 {
         self.start
+    }
+
+    /// The host words.
+    pub(crate) fn words(&self) -> *mut u8 {
+        self.at(self.blueprint.host.start)
     }
 
     /// The base that compiled code is called with.
@@ -148,7 +154,7 @@ impl Slot {
         self.at(self.blueprint.base)
     }
 
-    /// Addresses of the guest stack, from just above its guard.
+    /// Addresses of the guest stack, from just above its guard to where the first frame begins.
     pub(crate) fn stack(&self) -> Range<usize> {
         let start = self.start.expose_provenance();
         start + self.blueprint.stack.start..start + self.blueprint.stack.end
@@ -175,8 +181,8 @@ impl Slot {
         Ok(())
     }
 
-    /// BLAKE3 of every byte that a guest can access, with its place: equal for all fresh slots of an artifact, and only
-    /// for them. For tests of [`Self::reset`].
+    /// BLAKE3 of every byte that a guest can access, with its place, but for the host words: equal for all fresh slots of
+    /// an artifact, and only for them. For tests of [`Self::reset`].
     pub(crate) fn hash(&mut self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         let plan = &*self.blueprint;
@@ -187,11 +193,14 @@ impl Slot {
             .map(|(memory, size)| memory.start + memory.initial..memory.start + size);
         for range in plan.accessible.iter().cloned().chain(grown.filter(|range| !range.is_empty())) {
             hasher.update(&(range.start as u64).to_le_bytes()).update(&(range.len() as u64).to_le_bytes());
-            let mut page = [0; 4096];
+            const PAGE: usize = 4096;
+            let mut page = [0; PAGE];
             for at in range.step_by(page.len()) {
                 // SAFETY: the page is accessible memory of the slot (system pages are 4 KiB or multiples), which
                 // nobody writes meanwhile: this has the slot exclusively.
                 unsafe { page.as_mut_ptr().copy_from_nonoverlapping(self.at(at), page.len()) };
+                let in_page = |offset: usize| offset.clamp(at, at + PAGE) - at;
+                page[in_page(plan.host.start)..in_page(plan.host.end)].fill(0);
                 hasher.update(&page);
             }
         }

@@ -26,9 +26,13 @@ use crate::context::{Abort, Context, Progress, enter, enter_suspendable};
 use crate::slot::Slot;
 
 pub(crate) const PAGE: u64 = 4096;
-const STACK_START: u64 = PAGE + STACK_GUARD;
+const STACK_START: u64 = STACK_GUARD;
 const BLOCK_START: u64 = STACK_START + (64 << 10);
 pub(crate) const BASE: u64 = BLOCK_START + 2 * PAGE;
+pub(crate) const HOST_START: u64 = BLOCK_START + 1024;
+pub(crate) const HOST_SIZE: u64 = 128;
+/// Distance from the host words to the base.
+const WORDS: u64 = BASE - HOST_START;
 pub(crate) const SECOND_MEMORY: u64 = BASE + GUARDED_RESERVATION;
 /// The cell of the only import.
 pub(crate) const CELL: u64 = HostWords::SIZE as u64;
@@ -97,7 +101,7 @@ text! {
     call_host: ["push rbp", "mov rbp, rsp", "sub rsp, 16", "mov [rsp], rsi", "mov rdx, rsp",
         "sub rdi, {base}", "mov rax, [rdi + {builtins}]", "lea rsi, [rdi + {cell}]", "call [rax - 8]",
         "mov rax, [rsp]", "leave", "ret"],
-        base = const BASE, builtins = const HostWords::BUILTINS, cell = const CELL;
+        base = const WORDS, builtins = const HostWords::BUILTINS, cell = const CELL;
     // Calls builtin 0 with five values and returns the sum of the pair.
     // As `call_host`, and adds what it kept in all callee-saved registers: the argument plus 1 to 5.
     keep: ["push rbp", "mov rbp, rsp", "push rbx", "push r12", "push r13", "push r14", "push r15", "sub rsp, 24",
@@ -105,10 +109,10 @@ text! {
         "lea r15, [rsi + 5]", "mov rdx, rsp", "sub rdi, {base}", "mov rax, [rdi + {builtins}]", "lea rsi, [rdi + {cell}]",
         "call [rax - 8]", "mov rax, [rsp]", "add rax, rbx", "add rax, r12", "add rax, r13", "add rax, r14",
         "add rax, r15", "add rsp, 24", "pop r15", "pop r14", "pop r13", "pop r12", "pop rbx", "pop rbp", "ret"],
-        base = const BASE, builtins = const HostWords::BUILTINS, cell = const CELL;
+        base = const WORDS, builtins = const HostWords::BUILTINS, cell = const CELL;
     call_builtin: ["push rbp", "mov rbp, rsp", "mov rdx, 2", "mov rcx, 3", "mov r8, 4", "mov r9, 5",
         "sub rdi, {base}", "mov rax, [rdi + {builtins}]", "call [rax]", "add rax, rdx", "pop rbp", "ret"],
-        base = const BASE, builtins = const HostWords::BUILTINS;
+        base = const WORDS, builtins = const HostWords::BUILTINS;
 }
 
 /// Functions in the order of the text.
@@ -171,9 +175,10 @@ impl TestArtifact {
             image_len: 3 * PAGE,
             layout: SlotLayout {
                 page_size: PAGE,
-                host_size: PAGE,
                 stack_start: STACK_START,
                 block_start: BLOCK_START,
+                host_start: HOST_START,
+                host_size: HOST_SIZE,
                 base_offset: BASE,
                 slot_size: SECOND_MEMORY + 16 * WASM_PAGE,
             },
@@ -325,7 +330,7 @@ impl Guest {
 
     pub(crate) fn set_word(&mut self, offset: usize, value: usize) {
         // SAFETY: tests write host words only.
-        unsafe { self.slot.start().add(offset).cast::<usize>().write(value) };
+        unsafe { self.slot.words().add(offset).cast::<usize>().write(value) };
     }
 
     /// `table` has the host switch, then builtin 0.

@@ -12,8 +12,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
+use crate::blueprint::Piece;
 use crate::restore::How;
 use crate::sys::memory;
 
@@ -50,6 +51,8 @@ pub(crate) struct WriteSet {
     pub(crate) runs: Box<[Range<usize>]>,
     /// How to restore them.
     pub(crate) how: How,
+    /// What they are at first, once that has been looked up.
+    pub(crate) pieces: OnceLock<Vec<Piece>>,
 }
 
 impl WriteSet {
@@ -201,7 +204,7 @@ impl State {
     fn freeze(&mut self, accessible: &[Range<usize>], version: &AtomicU64) {
         let runs = runs(self.pages.keys().copied(), accessible);
         let how = How::of_size(runs.iter().map(Range::len).sum());
-        let set = WriteSet { version: self.versions + 1, runs: runs.into(), how };
+        let set = WriteSet { version: self.versions + 1, runs: runs.into(), how, pieces: OnceLock::new() };
         self.publish(Some(Arc::new(set)), version);
     }
 

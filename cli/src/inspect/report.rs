@@ -264,16 +264,18 @@ fn table(row: TableRow) -> Table {
 /// The regions of the slot: see [`precast_abi::slot`].
 fn regions(meta: &Meta<'_>) -> Vec<Region> {
     let layout = &meta.header.layout;
+    let host_end = layout.host_start.saturating_add(layout.host_size);
     let region = |name: &str, start: u64, end: u64| Region {
         name: name.into(),
         offset: start,
         bytes: end.saturating_sub(start),
     };
     let mut regions = vec![
-        region("host words", 0, layout.host_size),
-        region("stack guard", layout.host_size, layout.stack_start),
+        region("stack guard", 0, layout.stack_start),
         region("stack", layout.stack_start, layout.block_start),
-        region("tables, sizes, globals", layout.block_start, layout.base_offset),
+        region("tables", layout.block_start, layout.host_start),
+        region("host words", layout.host_start, host_end),
+        region("sizes, globals", host_end, layout.base_offset),
     ];
     for (index, row) in meta.memories.iter().enumerate().filter(|(_, row)| row.import == NONE) {
         regions.push(Region { name: format!("memory {index}"), offset: row.slot_offset, bytes: row.reservation });

@@ -73,8 +73,7 @@ fn producer(input: &LinkInput<'_>) -> String {
         OptLevel::SpeedAndSize => "speed-and-size",
     };
     let nans = if options.canonicalize_nans { "; nans=canonical" } else { "" };
-    let layout = &input.program.layout;
-    let stack = layout.block_start - layout.stack_start;
+    let stack = options.stack_size;
     format!("{}; opt={opt_level}; cpu={}{nans}; stack={stack}", crate::VERSION, cpu(options))
 }
 

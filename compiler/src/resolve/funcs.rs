@@ -104,7 +104,7 @@ impl Placer<'_, '_> {
 
     /// All imports are functions of the host.
     fn place_imports(&mut self, reached: &Reached) {
-        let base = self.program.layout.base_offset as i32;
+        let words = self.program.host_words(Group::FIRST) as i32;
         for (row, import) in glue::list(self.linkage, reached).into_iter().enumerate() {
             let ty = match import {
                 glue::Listed::Lower(func) => match &self.linkage.canon_funcs[func] {
@@ -114,7 +114,7 @@ impl Placer<'_, '_> {
                 glue::Listed::Drop(_) => destructor_type(),
             };
             let ty = self.type_id(&ty);
-            let cell = self.program.imports[row].cell as i32 - base;
+            let cell = words + self.program.imports[row].cell as i32;
             let func = self.program.func_imports.push(FuncImport { row: row as u32, ty, cell });
             if let glue::Listed::Lower(canon) = import {
                 self.canons.insert(canon, FuncPlace::Host(func));

@@ -114,9 +114,10 @@ fn assemble<'a>(
     let mut types = spaces::Types::default();
     let mut envs: PrimaryMap<CoreInstance, Env> = PrimaryMap::new();
     for instance in parts.keys() {
-        let env = spaces::env(instance, &parts, &envs, &mut types, &mut areas, &mut rows, options);
+        let env = spaces::env(instance, &parts, &envs, &mut types, &mut areas, &mut rows, &host_area, options);
         envs.push(env);
     }
+    areas[0].place_host_words(&host_area);
     let state = linkage.map(|linkage| glue::State::place(linkage, &mut areas[0].block));
     let (layout, group_places) = layout::slot(page_size, &host_area, options.stack_size, &areas)?;
 

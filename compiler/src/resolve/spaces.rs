@@ -10,12 +10,12 @@ use precast_abi::types::{FuncType, ValType};
 use super::fold::{Surroundings, Target};
 use super::{Origin, Part, Parts, Source, origin};
 use crate::component::linkage::{CoreInstance, CoreItem};
-use crate::layout::{self, Block, GroupArea};
+use crate::layout::{self, Block, GroupArea, HostArea};
 use crate::module::{ElementMode, Module};
 use crate::options::{self, Options};
 use crate::program::{
-    Const, Env, FuncImport, Global, GlobalPlace, Memory, MemoryPlace, Program, Rows, SegmentPlace, Table, TablePlace,
-    TypeId,
+    Const, Env, FuncImport, Global, GlobalPlace, Group, Memory, MemoryPlace, Program, Rows, SegmentPlace, Table,
+    TablePlace, TypeId,
 };
 
 /// Dense ids of the types, equal ones once.
@@ -82,6 +82,7 @@ pub(super) fn env(
     types: &mut Types,
     areas: &mut [GroupArea],
     rows: &mut Rows,
+    host_area: &HostArea,
     options: &Options<'_>,
 ) -> Env {
     let part = &parts[instance];
@@ -91,7 +92,8 @@ pub(super) fn env(
         Some(_) => Provider::Program,
         None => Provider::Own,
     };
-    let mut spaces = Spaces { instance, part, parts, area, rows, options };
+    let host_area = (part.group == Group::FIRST).then_some(host_area);
+    let mut spaces = Spaces { instance, part, parts, area, rows, host_area, options };
     Env {
         types: part.module.types.iter().map(|ty| types.intern(ty)).collect(),
         funcs: Vec::new(),
@@ -119,6 +121,8 @@ struct Spaces<'a> {
     part: &'a Part<'a>,
     parts: &'a Parts<'a>,
     area: &'a mut GroupArea,
+    /// What lies before the tables of the first group.
+    host_area: Option<&'a HostArea>,
     rows: &'a mut Rows,
     options: &'a Options<'a>,
 }
@@ -192,6 +196,9 @@ impl<'a> Spaces<'a> {
         // All size words before the first table, which may be large.
         let own = module.tables.len() - module.imported_tables;
         let size_words: Vec<i32> = (0..own).map(|_| self.block().word()).collect();
+        if let Some(host_area) = self.host_area {
+            self.area.place_host_words(host_area);
+        }
         let mut tables = Vec::with_capacity(module.tables.len());
         for (index, ty) in module.tables.iter().enumerate() {
             let (place, limit) = match provided(ExternKind::Table, index) {
@@ -261,10 +268,10 @@ pub(crate) fn has_memory_at_base(env: &Env) -> bool {
 
 /// Gives the imports of a program that is a module their cells' distance from the base.
 pub(super) fn place_imports(program: &mut Program<'_>) {
-    let base = program.layout.base_offset as i32;
+    let words = program.host_words(Group::FIRST) as i32;
     let instance = &mut program.instances[super::first_instance()];
     for (row, import) in program.imports.iter().enumerate() {
-        let cell = import.cell as i32 - base;
+        let cell = words + import.cell as i32;
         let index = import.index as usize;
         match import.kind {
             ExternKind::Func => {

@@ -311,8 +311,8 @@ impl FuncTranslator<'_> {
 
     /// The address of the host words, and a row of the table of builtins.
     pub(super) fn builtin_row(&mut self, row: i32) -> (Value, Value) {
-        let (base, distance) = (self.base, self.program.groups[self.group].base_offset.cast_signed());
-        let words = self.ins().iadd_imm_s(base, -distance);
+        let (base, distance) = (self.base, self.program.host_words(self.group));
+        let words = self.ins().iadd_imm_s(base, distance);
         let table = self.ins().load(I64, Self::constant_flags(), words, HostWords::BUILTINS);
         (words, self.ins().load(I64, Self::constant_flags(), table, row * 8))
     }

@@ -193,6 +193,11 @@ fn headers_that_contradict_the_file_are_refused() {
     malformed(|parts| parts.meta.header.layout.page_size = 0);
     malformed(|parts| parts.meta.header.layout.page_size = 4095);
     malformed(|parts| parts.meta.header.layout.host_size = 0);
+    malformed(|parts| parts.meta.header.layout.host_size += 8);
+    malformed(|parts| parts.meta.header.layout.host_size += 2 * PAGE);
+    malformed(|parts| parts.meta.header.layout.host_start += 8);
+    malformed(|parts| parts.meta.header.layout.host_start = PAGE);
+    malformed(|parts| parts.meta.header.layout.host_start = u64::MAX - PAGE + 1);
     malformed(|parts| parts.meta.header.layout.stack_start = PAGE);
     malformed(|parts| parts.meta.header.layout.block_start = u64::MAX - PAGE + 1);
     malformed(|parts| parts.meta.header.layout.base_offset = PAGE);

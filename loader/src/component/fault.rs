@@ -57,7 +57,7 @@ pub(crate) unsafe fn with_detail(record: *mut InstanceRecord, error: CallError) 
     match error {
         CallError::Trap(trap) if trap.wants_detail() => {
             // SAFETY: the host words of a live instance are readable.
-            let detail = unsafe { (*record).slot.start().add(HostWords::DETAIL as usize).cast::<u32>().read() };
+            let detail = unsafe { (*record).slot.words().add(HostWords::DETAIL as usize).cast::<u32>().read() };
             CallError::Trap(trap.with_detail(Some(detail)))
         }
         error => error,

@@ -33,9 +33,10 @@ fn builder() -> MetaBuilder {
         image_len: 0,
         layout: SlotLayout {
             page_size: 4096,
-            host_size: 4096,
-            stack_start: 4096 + 65536,
+            stack_start: 65536,
             block_start: 1 << 20,
+            host_start: 1 << 20,
+            host_size: 1024,
             base_offset: (1 << 20) + 4096,
             slot_size: 1 << 24,
         },

@@ -5,6 +5,7 @@ use std::marker::PhantomData;
 use precast_abi::meta::NONE;
 use precast_abi::types::FuncType;
 
+use crate::artifact::ArtifactInner;
 use crate::call::{self, CallError};
 use crate::describe;
 use crate::externs::own_store;
@@ -58,9 +59,15 @@ pub enum ExportError {
         /// The name of the export; empty if the function was not found by name.
         name: String,
     },
-    /// The function belongs to another store.
+    /// The function belongs to another store, or to instances of another [`crate::Bound`].
     #[error("the function belongs to another store")]
     Store,
+    /// The function is a live instance's, and only that instance's store knows how to call it.
+    #[error("export {name:?} is a function of another instance: look it up in an instance that exports it")]
+    Linked {
+        /// The name of the export.
+        name: String,
+    },
 }
 
 impl ExportError {
@@ -170,22 +177,8 @@ impl Func {
                 return Err(ExportError::Store);
             }
             let record = StoreInner::record(store, self.id.instance).ok_or(ExportError::Store)?;
-            let artifact = (*record).artifact();
-            let row = artifact.meta().types.get(self.id.ty as usize);
-            let row = row.ok_or_else(|| ExportError::NoEntry { name: String::new() })?;
-            let signature = artifact.meta().bytes(row.signature).unwrap_or_default();
-            if !typed::signature_is::<P, R>(signature) {
-                let FuncType { params, results } = self.target(store).map(|target| target.ty).unwrap_or_default();
-                return Err(ExportError::Type {
-                    name: String::new(),
-                    found: describe::signature(&params, &results),
-                    wanted: describe::signature(P::TYPES, R::TYPES),
-                });
-            }
-            if u64::from(row.entry) >= artifact.meta().header.text_len {
-                return Err(ExportError::NoEntry { name: String::new() });
-            }
-            Ok(TypedFunc { func: *self, entry: row.entry, types: PhantomData })
+            let entry = typed_entry::<P, R>((*record).artifact(), self.id.ty)?;
+            Ok(TypedFunc { func: *self, entry, types: PhantomData })
         }
     }
 
@@ -201,6 +194,27 @@ impl Func {
         let entry = if u64::from(row.entry) < text_len { row.entry } else { NONE };
         Some(Target { entry, ty })
     }
+}
+
+/// Text offset of the entry thunk of the type in row `ty`, if it is that of `P` and `R`. Errors are about no name.
+pub(crate) fn typed_entry<P: WasmParams, R: WasmResults>(
+    artifact: &ArtifactInner,
+    ty: u32,
+) -> Result<u32, ExportError> {
+    let row = artifact.meta().types.get(ty as usize).ok_or_else(|| ExportError::NoEntry { name: String::new() })?;
+    let signature = artifact.meta().bytes(row.signature).unwrap_or_default();
+    if !typed::signature_is::<P, R>(signature) {
+        let FuncType { params, results } = artifact.func_type(ty).map(|(_, ty)| ty).unwrap_or_default();
+        return Err(ExportError::Type {
+            name: String::new(),
+            found: describe::signature(&params, &results),
+            wanted: describe::signature(P::TYPES, R::TYPES),
+        });
+    }
+    if u64::from(row.entry) >= artifact.meta().header.text_len {
+        return Err(ExportError::NoEntry { name: String::new() });
+    }
+    Ok(row.entry)
 }
 
 /// The results of a function of type `ty`.

@@ -1,8 +1,8 @@
 //! Making a used slot fresh: every byte that a guest can access is the image's, or zero.
 //!
 //! Resetting copies. The pages that a guest wrote stay in the slot, private and resident, and the next guest writes
-//! them without a fault; they are copied back from the artifact's mapping or filled with zeros. At first the kernel tells
-//! which they are. Once the artifact's [`WriteSet`] is known, its pages are restored whether they were written or not,
+//! them without a fault; they are copied back from the artifact's mapping or filled with zeros. Those that every guest
+//! writes are known beforehand (`Blueprint::pinned`). Of the others the kernel tells at first which they are. Once the artifact's [`WriteSet`] is known, its pages are restored whether they were written or not,
 //! all others are read-only, and neither the instance nor the reset needs the kernel. What a guest writes beyond
 //! [`RESIDENT_LIMIT`] is given back.
 //!
@@ -14,8 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::{Slot, SlotError};
+use crate::blueprint::Piece;
 use crate::late::LateWrites;
-use crate::restore::How;
+use crate::restore::{self, How};
 use crate::signal;
 use crate::sys::{memory, pagemap};
 use crate::write_set::WriteSet;
@@ -56,6 +57,7 @@ impl Slot {
     /// If the system refuses something. The slot is then neither fresh nor of any use.
     pub(crate) fn reset(&mut self) -> Result<(), SlotError> {
         self.give_back_growth()?;
+        self.restore_pieces(&self.blueprint.pinned_pieces, How::Store);
         match self.frozen.take() {
             Some(frozen) if !frozen.late.is_open() => self.restore_set(frozen)?,
             frozen => {
@@ -71,16 +73,16 @@ impl Slot {
 
     /// Restores the write set and what was written late.
     fn restore_set(&mut self, mut frozen: Frozen) -> Result<(), SlotError> {
-        let (learner, accessible) = (&self.blueprint.learner, &self.blueprint.accessible);
+        let (learner, accessible) = (&self.blueprint.learner, &self.blueprint.others);
         self.resets = self.resets.wrapping_add(1);
         if self.resets.is_multiple_of(SAMPLE) {
             let pages = frozen.set.runs.iter().flat_map(|run| run.clone().step_by(memory::page_size()));
             let pages = pages.map(|page| page..page + memory::page_size());
-            let changed: Vec<_> = pages.filter(|page| !self.is_fresh(page.clone())).collect();
+            let changed: Vec<_> = pages.filter(|page| self.restore(page.clone(), How::Compare)).collect();
             learner.sample(&changed, accessible);
-        }
-        for run in &frozen.set.runs {
-            self.restore(run.clone(), frozen.set.how);
+        } else {
+            let pieces = frozen.set.runs.iter().flat_map(|run| self.blueprint.few_pieces(run.clone()));
+            self.restore_pieces(frozen.set.pieces.get_or_init(|| pieces.collect()), frozen.set.how);
         }
         if !frozen.late.is_empty() {
             let offset = |page: usize| page - self.start.addr();
@@ -105,7 +107,7 @@ impl Slot {
         let mut keep = RESIDENT_LIMIT;
         let mut written = Vec::new();
         let mut is_all = true;
-        for range in &plan.accessible {
+        for range in &plan.others {
             let rest = self.for_each_written(range.clone(), &mut keep, |dirty| {
                 self.restore(dirty.clone(), How::Store);
                 written.push(dirty);
@@ -116,7 +118,7 @@ impl Slot {
             }
         }
         if is_all {
-            plan.learner.observe(&written, &plan.accessible);
+            plan.learner.observe(&written, &plan.others);
         }
         // What does not belong to the set is not kept, so that an instance that wrote a lot does not cost memory for long.
         if let Some(set) = plan.learner.set() {
@@ -158,12 +160,12 @@ impl Slot {
                     let start = self.at(range.start).expose_provenance();
                     start..start + range.len()
                 };
-                let accessible = plan.accessible.iter().map(addresses).collect();
+                let accessible = plan.others.iter().map(addresses).collect();
                 let late = LateWrites::new(addresses(&(0..plan.slot_size)), accessible);
                 self.frozen = Some(Frozen { set, late });
             }
             None => {
-                for range in &self.blueprint.accessible {
+                for range in &self.blueprint.others {
                     // SAFETY: the range is accessible memory of the slot, which holds no guard.
                     unsafe { memory::open(self.at(range.start), range.len()) }
                         .map_err(SlotError::os("make an instance's memory writable"))?;
@@ -178,7 +180,7 @@ impl Slot {
         // SAFETY: all ranges are accessible memory of the slot, which holds no guard, and the pages of the set are as
         // good as new ones.
         unsafe {
-            for range in &self.blueprint.accessible {
+            for range in &self.blueprint.others {
                 memory::make_readable(self.at(range.start), range.len())?;
             }
             for run in &set.runs {
@@ -220,7 +222,9 @@ impl Slot {
             if grown.is_empty() {
                 continue;
             }
-            let rest = self.for_each_written(grown.clone(), &mut keep, |written| self.restore(written, How::Store));
+            let rest = self.for_each_written(grown.clone(), &mut keep, |written| {
+                self.restore(written, How::Store);
+            });
             // SAFETY: the range is what `set_memory_size` made accessible, part of the memory's reservation.
             unsafe {
                 if let Some(rest) = rest {
@@ -236,40 +240,25 @@ impl Slot {
         Ok(())
     }
 
-    /// Whether a range of accessible pages holds the initial state.
-    fn is_fresh(&self, range: Range<usize>) -> bool {
-        let plan = &*self.blueprint;
-        // SAFETY: the pages are accessible memory of the slot, which nobody writes while it is reset.
-        let bytes = |range: Range<usize>| unsafe { std::slice::from_raw_parts(self.at(range.start), range.len()) };
-        let is_zero = |range: Range<usize>| bytes(range).iter().all(|byte| *byte == 0);
-        let mut at = range.start;
-        for run in plan.runs_in(range.clone()) {
-            let (from, to) = (run.slot.start.max(at), run.slot.end.min(range.end));
-            let contents = &plan.contents(run)[from - run.slot.start..to - run.slot.start];
-            if !is_zero(at..from) || bytes(from..to) != contents {
-                return false;
-            }
-            at = to;
-        }
-        is_zero(at..range.end)
+    /// Writes the initial state over a range of accessible and writable bytes, from and to a multiple of
+    /// [`precast_abi::slot::ALIGN`]. Whether it was another, or may have been.
+    pub(super) fn restore(&self, range: Range<usize>, how: How) -> bool {
+        self.restore_pieces(&self.blueprint.pieces(range), how)
     }
 
-    /// Writes the initial state over a range of accessible pages.
-    pub(super) fn restore(&self, range: Range<usize>, how: How) {
-        let plan = &*self.blueprint;
-        let mut at = range.start;
-        // SAFETY: the pages are accessible and writable memory of the slot, and nobody else accesses it while it is
-        // reset. The image does not overlap them: it is another mapping.
-        unsafe {
-            for run in plan.runs_in(range.clone()) {
-                let from = run.slot.start.max(at);
-                let to = run.slot.end.min(range.end);
-                how.zero(self.at(at), from - at);
-                let contents = &plan.contents(run)[from - run.slot.start..to - run.slot.start];
-                how.copy(self.at(from), contents);
-                at = to;
-            }
-            how.zero(self.at(at), range.end - at);
+    /// The same for pieces of the blueprint.
+    pub(super) fn restore_pieces(&self, pieces: &[Piece], how: How) -> bool {
+        let mut changed = false;
+        for Piece { slot, file } in pieces {
+            // SAFETY: the bytes are accessible and writable memory of the slot, and nobody else accesses it while it is
+            // reset. The image does not overlap them: it is another mapping.
+            changed |= unsafe {
+                match file {
+                    None => restore::zero(self.at(slot.start), slot.len()),
+                    Some(file) => how.copy(self.at(slot.start), self.blueprint.contents(file.clone())),
+                }
+            };
         }
+        changed
     }
 }

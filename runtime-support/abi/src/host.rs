@@ -1,7 +1,7 @@
 //! The host words: what the loader fills in before compiled code runs, and compiled code only reads.
 //!
-//! They begin the slot, at `base - base_offset` (see [`crate::slot`]), a guard and the guest stack away from anything
-//! the guest writes. First [`HostWords`], then one [`FuncImport`] for each imported function, then a [`MemoryImport`],
+//! They lie in the first block, at `host_start` of [`crate::slot::SlotLayout`], between tables and globals, all of which
+//! compiled code checks or addresses by constants. First [`HostWords`], then one [`FuncImport`] for each imported function, then a [`MemoryImport`],
 //! [`TableImport`] or [`GlobalImport`] for each import of that kind, in the order of the index spaces. Each import's
 //! row in the meta tables has the offset of its cell.
 //!

@@ -304,7 +304,7 @@ record! {
     /// [`SlotLayout::base_offset`] are to the first group, which is row 0. Their entry thunks are given the first
     /// group's base like all others.
     pub struct GroupRow {
-        /// Start of its block in bytes from the slot's start.
+        /// Start of its block in bytes from the slot's start. A multiple of [`crate::slot::ALIGN`].
         pub block_start: u64,
         /// Where its base points: the end of its block, and the start of its memory if it has one.
         pub base_offset: u64,
@@ -540,11 +540,12 @@ mod tests {
             image_len: 0,
             layout: SlotLayout {
                 page_size: 4096,
-                host_size: 4096,
                 stack_start: 1,
                 block_start: 2,
-                base_offset: 3,
-                slot_size: 4,
+                host_start: 3,
+                host_size: 4,
+                base_offset: 5,
+                slot_size: 6,
             },
             init: NONE,
             wit: Span::default(),

@@ -1,18 +1,22 @@
 //! The geometry of a slot: the address range an instance lives in.
 //!
 //! ```text
-//!   0            host_size      stack_start         block_start            base_offset                    slot_size
-//!   ┌────────────┬──────────────┬───────────────────┬──────────────────────┬──────────────────────────────┬
-//!   │ host words │ stack guard  │ guest stack       │ tables · sizes ·     │ memory 0                     │ more
-//!   │            │              │                   │ globals              │ (reservation and guard)      │ memories
-//!   └────────────┴──────────────┴───────────────────┴──────────────────────┴──────────────────────────────┴
-//!                                                                          ▲ base
+//!   0             stack_start   block_start  host_start  +host_size   base_offset                    slot_size
+//!   ┌─────────────┬─────────────┬────────────┬────────────┬────────────┬──────────────────────────────┬
+//!   │ stack guard │ guest stack │ tables     │ host words │ sizes ·    │ memory 0                     │ more
+//!   │             │             │            │            │ globals    │ (reservation and guard)      │ memories
+//!   └─────────────┴─────────────┴────────────┴────────────┴────────────┴──────────────────────────────┴
+//!                                                                      ▲ base
 //! ```
 //!
-//! All boundaries are multiples of the target's largest page. Compiled code addresses everything by constant distances
-//! from the base, which is why the geometry belongs to the artifact and not to the loader.
+//! What each instance writes lies together, just below the base: in one page, as long as imports, globals and tables are
+//! few. Compiled code addresses everything by constant distances from the base, which is why the geometry belongs to the
+//! artifact and not to the loader.
 
 use crate::record;
+
+/// What the parts of a block are aligned to, in bytes: a cache line.
+pub const ALIGN: u64 = 64;
 
 /// Bytes of a WebAssembly page.
 pub const WASM_PAGE: u64 = 64 << 10;
@@ -29,19 +33,21 @@ pub const GUARDED_RESERVATION: u64 = (6 << 30) + WASM_PAGE;
 pub const GUARDED_OFFSET_LIMIT: u64 = 2 << 30;
 
 record! {
-    /// Where things are in a slot. Offsets and sizes in bytes from the slot's start, multiples of `page_size`.
+    /// Where things are in a slot. Offsets in bytes from the slot's start, multiples of `page_size` or of [`ALIGN`].
     pub struct SlotLayout {
         /// The page size the layout is aligned to: the target's largest.
         pub page_size: u64,
-        /// Size of the host words with all import cells, rounded up. The stack guard follows.
-        pub host_size: u64,
-        /// Start of the guest stack, just above its guard.
+        /// Start of the guest stack, just above its guard, which begins the slot. A multiple of `page_size`.
         pub stack_start: u64,
-        /// End of the guest stack and start of the block of tables, sizes and globals.
+        /// End of the guest stack and start of the block of tables, sizes and globals. A multiple of [`ALIGN`].
         pub block_start: u64,
-        /// Where the base points: the end of the block and the start of the first memory.
+        /// Start of the host words, which lie within the block. A multiple of [`ALIGN`].
+        pub host_start: u64,
+        /// Size of the host words with all import cells. A multiple of [`ALIGN`].
+        pub host_size: u64,
+        /// Where the base points: the end of the block and the start of the first memory. A multiple of `page_size`.
         pub base_offset: u64,
-        /// Size of the whole reservation.
+        /// Size of the whole reservation. A multiple of `page_size`.
         pub slot_size: u64,
     }
 }

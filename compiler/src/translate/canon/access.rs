@@ -102,8 +102,7 @@ impl FuncTranslator<'_> {
 
     /// Notes a number for the message of the trap that follows.
     pub(super) fn set_detail(&mut self, detail: Value) {
-        let words = -self.program.groups[Group::FIRST].base_offset.cast_signed();
-        let words = self.in_program(words);
+        let words = self.in_program(self.program.host_words(Group::FIRST));
         let flags = self.flags(Region::Glue);
         self.ins().store(flags, detail, words, HostWords::DETAIL);
     }

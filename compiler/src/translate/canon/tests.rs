@@ -115,9 +115,10 @@ fn program(
         rows: crate::program::Rows::default(),
         layout: precast_abi::slot::SlotLayout {
             page_size: 0x1000,
-            host_size: 0x1000,
-            stack_start: 0x1_1000,
+            stack_start: 0x1_0000,
             block_start: 0x11_0000,
+            host_start: 0x11_0000,
+            host_size: 0x1000,
             base_offset: 0x20_0000,
             slot_size: 1 << 40,
         },

@@ -19,7 +19,7 @@ fn count(component: &str) -> Vec<(Builtin, u32)> {
     let run = instance.func::<(), ()>("", "run").unwrap();
     // SAFETY: the instance is alive and not running, and a table of the same layout takes the place of the other.
     unsafe {
-        let words = (*instance.record()).slot.start();
+        let words = (*instance.record()).slot.words();
         words.add(HostWords::BUILTINS as usize).cast::<usize>().write(counted::table().expose_provenance());
     }
     counted::take();
