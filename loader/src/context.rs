@@ -27,7 +27,7 @@ use crate::trap::Trap;
 
 mod activation;
 pub(crate) use activation::{Activation, activations, current, set_prepared, set_watch, watch};
-use activation::{activate, refused, unless_interrupted};
+use activation::{activate, activate_only, is_free, refused, unless_interrupted};
 
 /// What the assembly, the signal handler and the host's border share: one for each store, at an address that
 /// does not change. [`precast_abi::host::HostWords::CONTEXT`] of every instance in the store points to it.
@@ -62,6 +62,8 @@ pub(crate) struct Context {
     pub(crate) waiting: Option<Pending>,
     /// Who to wake when the guest can go on; null if nobody waits, as in a synchronous call.
     pub(crate) waker: *const Waker,
+    /// The activation of the commonest entry, the only one of thread and context.
+    only: Activation,
     /// Whether guest code was abandoned in the middle of an outermost entry, so that what it works on may be anything.
     pub(crate) poisoned: bool,
 }
@@ -141,6 +143,7 @@ impl Context {
             pending: None,
             waiting: None,
             waker: ptr::null(),
+            only: Activation::only(Border::default()),
             poisoned: false,
         }
     }
@@ -158,6 +161,7 @@ impl Context {
         assert!(!self.has_stack(), "the stack of a store changed");
         self.stack = stack;
         self.border = self.idle();
+        self.only = Activation::only(self.border);
         self.limit_entries();
     }
 
@@ -236,19 +240,27 @@ pub(crate) unsafe fn enter(
     code: *const u8,
     values: *mut u64,
 ) -> Result<(), Box<Abort>> {
-    // SAFETY: as the caller says.
+    // SAFETY: the caller vouches for the context, and references to it end before the guest runs. The assembly's own
+    // demand is room on the stack. An entry that no call of `enter_suspendable` made cannot be suspended.
     unsafe {
-        let outer = (*context).outer();
-        if outer.guest_sp < (*context).entry_limit {
+        if !(*context).is_idle() || (*context).stack.end < (*context).entry_limit || !is_free() {
             return enter_with_care(context, entry, base, code, values);
         }
-        enter_from(context, outer, entry, base, code, values)
+        let end = activate_only(context, || {
+            let status = arch::enter(context, entry, base, code, values);
+            (*context).border = (*context).idle();
+            status
+        });
+        (*context).poisoned |= end.is_err();
+        end
     }
 }
 
+/// The same wherever this is not the only entry of context and thread, or whatever else is out of the ordinary.
+///
 /// # Safety
 /// As [`enter`].
-#[cold]
+#[inline(never)]
 unsafe fn enter_with_care(
     context: *mut Context,
     entry: *const u8,
@@ -262,37 +274,16 @@ unsafe fn enter_with_care(
         if !(*context).has_room(outer.guest_sp) {
             return Err(refused(context, TrapCode::StackOverflow));
         }
-        unless_interrupted(context, || enter_from(context, outer, entry, base, code, values))
-    }
-}
-
-/// # Safety
-/// As [`enter`], and there is room for frames that begin at the guest's stack pointer of `outer`, the border.
-#[inline(always)]
-unsafe fn enter_from(
-    context: *mut Context,
-    outer: Border,
-    entry: *const u8,
-    base: *mut u8,
-    code: *const u8,
-    values: *mut u64,
-) -> Result<(), Box<Abort>> {
-    // SAFETY: the caller vouches for the context, and references to it end before the guest runs. The assembly's own
-    // demand is room on the stack. An entry that no call of `enter_suspendable` made cannot be suspended.
-    unsafe {
         let is_outermost = outer.host_sp == 0;
-        let end = activate(context, outer, || {
-            let status = arch::enter(context, entry, base, code, values);
-            (*context).border = if is_outermost { (*context).idle() } else { outer };
-            status
-        });
-        match end {
-            Ok(_) => Ok(()),
-            Err(abort) => {
-                (*context).poisoned |= is_outermost;
-                Err(abort)
-            }
-        }
+        unless_interrupted(context, || {
+            let end = activate(context, outer, || {
+                let status = arch::enter(context, entry, base, code, values);
+                (*context).border = if is_outermost { (*context).idle() } else { outer };
+                status
+            });
+            (*context).poisoned |= is_outermost && end.is_err();
+            end.map(drop)
+        })
     }
 }
 

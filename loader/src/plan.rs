@@ -330,8 +330,8 @@ mod tests {
             layout: SlotLayout {
                 page_size: 4096,
                 stack_start: 65536,
-                block_start: 1 << 20,
-                host_start: 1 << 20,
+                block_start: (1 << 20) - 1024,
+                host_start: (1 << 20) - 1024,
                 host_size: 1024,
                 base_offset: (1 << 20) + 4096,
                 slot_size: (1 << 20) + 4096 + GUARDED_RESERVATION,

@@ -107,7 +107,6 @@ impl Slot {
         let set_up = || SlotError::os("set up an instance's memory");
         // SAFETY: every range of the blueprint is inside the reservation, which is new and ours.
         unsafe {
-            memory::without_huge_pages(self.start, plan.slot_size);
             memory::keep_from_children(self.start, plan.slot_size).map_err(set_up())?;
             if plan.is_dense {
                 memory::open(self.at(0), plan.slot_size)

@@ -87,6 +87,37 @@ pub(crate) fn set_watch(watch: *const Watch) {
     thread().watch.set(watch);
 }
 
+impl Activation {
+    /// That of an entry which is its context's only one, on a thread without another. The context is set by then.
+    pub(super) fn only(outer: Border) -> Self {
+        Activation { context: ptr::null_mut(), outer, previous: ptr::null(), depth: 1, fault: Cell::new(None) }
+    }
+}
+
+/// Whether the thread runs no guest, and everything is prepared for it to do so.
+#[inline(always)]
+pub(super) fn is_free() -> bool {
+    let thread = thread();
+    thread.current.get().is_null() && thread.prepared.get().is_some()
+}
+
+/// As [`activate`], with the context's own activation, in which nothing has to be written.
+///
+/// # Safety
+/// As [`activate`]; the thread [`is_free`], and no entry of the context is under way.
+#[inline(always)]
+pub(super) unsafe fn activate_only(context: *mut Context, run: impl FnOnce() -> u32) -> Result<(), Box<Abort>> {
+    let current = &thread().current;
+    // SAFETY: the caller vouches for the context, whose activation is nobody else's now.
+    unsafe {
+        (*context).only.context = context;
+        current.set(&raw const (*context).only);
+        let status = run();
+        current.set(ptr::null());
+        if status == 0 { Ok(()) } else { Err(why_abandoned(&(*context).only, status)) }
+    }
+}
+
 /// Makes an activation the thread's current one while `run` runs the guest. What `run` returns, a [`status`], comes out
 /// if it is 0, or [`status::SUSPENDED`] or more.
 ///

@@ -20,12 +20,43 @@ pub(crate) fn page_size() -> usize {
     *SIZE.get_or_init(|| usize::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).unwrap_or(4096))
 }
 
-/// Reserves `len` bytes of addresses that cannot be accessed yet.
+/// Reserves `len` bytes of addresses that cannot be accessed yet, and will have no huge pages.
 pub(crate) fn reserve(len: usize) -> io::Result<*mut u8> {
-    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE;
+    let flags = libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE | libc::MAP_STACK;
     // SAFETY: without MAP_FIXED the kernel picks addresses that nobody uses.
     let start = unsafe { libc::mmap(std::ptr::null_mut(), len, libc::PROT_NONE, flags, -1, 0) };
-    if start == libc::MAP_FAILED { Err(io::Error::last_os_error()) } else { Ok(start.cast()) }
+    if start == libc::MAP_FAILED {
+        return Err(io::Error::last_os_error());
+    }
+    if !stacks_have_no_huge_pages() {
+        // SAFETY: the range is new.
+        unsafe { without_huge_pages(start.cast(), len) };
+    }
+    Ok(start.cast())
+}
+
+/// Whether the kernel keeps huge pages out of what is mapped as a stack: Linux does since 6.7.
+fn stacks_have_no_huge_pages() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        // SAFETY: the structure is plain bytes, which the call fills in.
+        let mut names: libc::utsname = unsafe { std::mem::zeroed() };
+        // SAFETY: the structure is live.
+        if unsafe { libc::uname(&raw mut names) } != 0 {
+            return false;
+        }
+        let release: Vec<u8> = names.release.iter().map(|byte| *byte as u8).collect();
+        is_at_least(&release, (6, 7))
+    })
+}
+
+/// Whether a kernel's release begins with this version or a later one.
+fn is_at_least(release: &[u8], version: (u32, u32)) -> bool {
+    let mut numbers = release.split(|byte| !byte.is_ascii_digit()).map(|digits| {
+        digits.iter().fold(0u32, |number, digit| number.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
+    });
+    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    found >= version
 }
 
 /// Bytes of addresses that this process may have, if that is limited.
@@ -146,4 +177,16 @@ pub(crate) unsafe fn without_huge_pages(start: *mut u8, len: usize) {
 
 pub(super) fn check(status: libc::c_int) -> io::Result<()> {
     if status == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn releases_are_compared_as_numbers() {
+        let is_new = |release: &str| is_at_least(release.as_bytes(), (6, 7));
+        assert!(is_new("6.7.0") && is_new("6.18.44-fc-v669") && is_new("10.0") && is_new("6.7-rc1\0\0"));
+        assert!(!is_new("6.6.99") && !is_new("5.15.0-generic") && !is_new("") && !is_new("linux"));
+    }
 }

@@ -109,7 +109,7 @@ fn instances_lie_in_a_block() {
 
 #[test]
 fn blocks_of_several_groups() {
-    let (first, end) = (1u64 << 20, (1u64 << 20) + 4096);
+    let (first, end) = ((1u64 << 20) - 1024, (1u64 << 20) + 4096);
     let instance = |state| ComponentInstanceRow { parent: NONE, handle_capacity: 0, state, handles: 0 };
     let with = |groups: &[(u64, u64)], state: i64| {
         plan(|rows| {
