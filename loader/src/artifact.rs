@@ -177,6 +177,11 @@ impl Artifact {
         self.inner.meta().str(self.inner.meta().header.producer).unwrap_or_default()
     }
 
+    /// Whether the code counts what it executes, so that its fuel can be limited: see [`crate::Store::set_fuel`].
+    pub fn is_metered(&self) -> bool {
+        self.inner.is_metered()
+    }
+
     /// The names of the CPU features that the code may use.
     pub fn features(&self) -> impl Iterator<Item = &'static str> + use<> {
         let features = self.inner.meta().header.features;
@@ -408,6 +413,11 @@ impl ArtifactInner {
     /// Text offset of what initialises an instance, if anything is left to.
     pub(crate) fn init(&self) -> Option<u32> {
         Some(self.meta().header.init).filter(|init| *init != NONE && self.checkpoint.is_none())
+    }
+
+    /// Whether code counts what it executes.
+    pub(crate) fn is_metered(&self) -> bool {
+        self.meta().header.metering != 0
     }
 
     /// The core rows, decoded and checked.
