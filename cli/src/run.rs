@@ -64,7 +64,7 @@ impl Budget {
     /// Tells how much fuel was used, if that is asked for; `left` is what is left.
     fn report(self, left: Option<u64>) {
         if let Some(left) = left.filter(|_| self.report_fuel) {
-            let given = self.limits.fuel.unwrap_or(u64::MAX).min(i64::MAX as u64);
+            let given = self.limits.fuel.unwrap_or(u64::MAX);
             output::tell(format_args!("precast: fuel used: {}", given - left));
         }
     }

@@ -40,7 +40,7 @@ pub(crate) struct Context {
     /// now, which is not the one that its first frame was called by if the guest was suspended since.
     pub(crate) resumable_sp: usize,
     /// What metered code counts in: see [`precast_abi::host::Context::FUEL`].
-    pub(crate) fuel: i64,
+    pub(crate) fuel: u64,
     /// The callee-saved registers of a suspended guest. Its stack and frame pointer and its pc are those of the border.
     pub(crate) saved: [usize; arch::SAVED],
     /// The stack of the store's first instance, on which all its instances run; empty before there is one.
@@ -141,7 +141,7 @@ impl Context {
         Context {
             border: Border::default(),
             resumable_sp: 0,
-            fuel: fuel::UNLIMITED,
+            fuel: fuel::word(None),
             saved: [0; arch::SAVED],
             stack: 0..0,
             entry_limit: usize::MAX,

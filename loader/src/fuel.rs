@@ -1,11 +1,11 @@
 //! Fuel: what metered code may use before it traps.
 //!
-//! Compiled code counts in a word of the context, down, and traps when it finds that below zero
+//! Compiled code counts in a word of the context, the complement of what is left, and traps when that overflows
 //! ([`precast_abi::host::Context::FUEL`]). All instances of a store count in the same word, so that calls between them
 //! need not carry it; so all of them are metered, or none is.
 //!
 //! # Safety
-//! The word is read and written through the store's address. Compiled code has what is left in a register at times, but
+//! The word is read and written through the store's address. Compiled code has the count in a register at times, but
 //! never while the host runs, except when it is paused or has been stopped by a signal: the borrow of the store that its
 //! call has keeps others away in the one case, and it will not go on in the other.
 
@@ -15,8 +15,11 @@ use crate::host::Caller;
 use crate::instance::Limits;
 use crate::store::{Store, StoreInner, sealed::Sealed};
 
-/// The word where there is no limit: no guest lives to use that much.
-pub(crate) const UNLIMITED: i64 = i64::MAX;
+/// What a store has that is given no fuel: no guest lives to use that much.
+const UNLIMITED: u64 = u64::MAX;
+
+/// The word when there is nothing left.
+pub(crate) const USED_UP: u64 = !0;
 
 /// An artifact's code is metered or not, and it should be otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,9 +36,9 @@ pub enum MeteringError {
     Empty,
 }
 
-/// The word for so much fuel.
-pub(crate) fn to_word(fuel: u64) -> i64 {
-    i64::try_from(fuel).unwrap_or(UNLIMITED)
+/// The word of a store that starts with so much fuel, or no limit.
+pub(crate) fn word(fuel: Option<u64>) -> u64 {
+    !fuel.unwrap_or(UNLIMITED)
 }
 
 /// Checks that an instance of `artifact` may be made in `store`, and with that much fuel if it is the first.
@@ -67,7 +70,7 @@ fn get(store: &impl Sealed) -> Option<u64> {
     // SAFETY: the store is alive, and its first instance too if there is one.
     unsafe {
         let is_metered = StoreInner::len(store) > 0 && (*StoreInner::first(store)).artifact().is_metered();
-        is_metered.then(|| (*store).context.fuel.try_into().unwrap_or(0))
+        is_metered.then(|| !(*store).context.fuel)
     }
 }
 
@@ -81,7 +84,7 @@ fn set(store: &mut impl Sealed, fuel: u64) -> Result<(), MeteringError> {
         if !(*StoreInner::first(store)).artifact().is_metered() {
             return Err(MeteringError::NotMetered);
         }
-        (*store).context.fuel = to_word(fuel);
+        (*store).context.fuel = word(Some(fuel));
     }
     Ok(())
 }
@@ -89,13 +92,13 @@ fn set(store: &mut impl Sealed, fuel: u64) -> Result<(), MeteringError> {
 impl<T> Store<T> {
     /// What is left of the fuel that the store's instances have together, in units of WebAssembly operators; the rules
     /// are in the compiler's DESIGN.md. `None` if they are not metered, or there is none yet. Without a limit, the store
-    /// has started with `i64::MAX`. After a trap for want of fuel it is 0; after another, what the guest used since it
+    /// has started with `u64::MAX`. After a trap for want of fuel it is 0; after another, what the guest used since it
     /// last called something, or began another turn of a loop, is not taken off.
     pub fn fuel(&self) -> Option<u64> {
         get(self)
     }
 
-    /// Sets what is left of the fuel; more than `i64::MAX` is that. The guest that uses more traps with
+    /// Sets what is left of the fuel. The guest that uses more traps with
     /// [`TrapCode::OutOfFuel`](precast_abi::trap::TrapCode), always at the same place; whatever it did until then remains. With
     /// more fuel it can be called again.
     ///

@@ -121,7 +121,7 @@ unsafe fn make(
         let context = &raw mut (*store).context;
         if !(*context).has_stack() {
             (*context).set_stack(slot.stack());
-            (*context).fuel = limits.fuel.map_or(fuel::UNLIMITED, fuel::to_word);
+            (*context).fuel = fuel::word(limits.fuel);
         }
         let words = slot.start();
         let record = InstanceRecord {

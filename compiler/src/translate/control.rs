@@ -71,7 +71,7 @@ impl<'a> FuncTranslator<'a> {
         self.stack.truncate(height);
         self.stack.extend_from_slice(self.builder.block_params(header));
         self.arrive();
-        self.check_fuel();
+        self.spill_fuel();
     }
 
     /// Where the condition is false is sealed at the `else` or `end`: without an `else` the true part may join it.

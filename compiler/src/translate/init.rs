@@ -28,7 +28,6 @@ pub(crate) fn init(program: &Program<'_>, isa: &dyn TargetIsa, scratch: &mut Scr
             t.move_to(*instance);
             t.init_step(*instance, step);
         }
-        t.check_fuel_at_border();
         t.ins().return_(&[]);
         Ok(())
     })

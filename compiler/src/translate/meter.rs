@@ -4,11 +4,15 @@
 //! optimisation: one for each function that is entered and each operator that is executed, but none for those that only
 //! say where blocks begin and end ([`cost`]), and more for what moves many bytes or elements. DESIGN.md has the rules.
 //!
-//! What is left is in the loader's context, since all instances of a store share it, and in a variable while a function
-//! runs. Straight-line code is charged at its end. The variable goes to the context, and is looked at, where that bounds
-//! what can be executed beyond the limit: at the beginning of each turn of a loop, before each call, and at what moves
-//! many bytes; then nobody that is called sees less than what was used, and a function without loops and calls is not
-//! checked at all. What a trap loses is what was executed since.
+//! What was used is in the loader's context, since all instances of a store share it, and in a variable while a function
+//! runs. It is a number that overflows when the fuel is used up: adding to it is also the check, one instruction and a
+//! branch, at the end of each straight line. The variable goes to the context before each call, so that whoever is called
+//! sees what was used; at the beginning of each turn of a loop, so that a trap does not lose more than a turn; and where
+//! the function returns.
+//!
+//! Rejected: counting what is left down, and looking at it in loops and before calls only. That is no faster, since sums of
+//! several lines were folded into one, so that the earlier one stayed alive and each turn copied it (the kernel gemm took
+//! 12 % longer); and what is used beyond the limit has to be caught where control goes back to the host.
 
 use std::mem;
 
@@ -28,8 +32,8 @@ const BYTES_LOG2: i64 = 6;
 /// What counts in a function.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Meter {
-    /// What was left when straight-line code was charged last.
-    left: Variable,
+    /// What was used up to the end of the last straight line, as the context has it.
+    used: Variable,
     /// Units since then.
     due: i64,
     /// Whether the context has the variable's value.
@@ -52,10 +56,10 @@ impl FuncTranslator<'_> {
     /// Counts from here on, at the beginning of a function of a module.
     pub(super) fn begin_metering(&mut self) {
         if self.program.metered {
-            let left = self.builder.declare_var(I64);
-            let value = self.load_fuel();
-            self.builder.def_var(left, value);
-            self.meter = Some(Meter { left, due: ENTRY, is_spilled: true });
+            let used = self.builder.declare_var(I64);
+            let value = self.load_used();
+            self.builder.def_var(used, value);
+            self.meter = Some(Meter { used, due: ENTRY, is_spilled: true });
         }
     }
 
@@ -66,14 +70,13 @@ impl FuncTranslator<'_> {
         }
     }
 
-    /// Charges what is due: before control may go elsewhere.
+    /// Charges what is due: before control may go elsewhere. Traps if it is more than there is.
     pub(super) fn settle(&mut self) {
-        let Some(meter) = self.meter.as_mut().filter(|meter| meter.due > 0) else { return };
-        let (left, due) = (meter.left, mem::take(&mut meter.due));
-        meter.is_spilled = false;
-        let before = self.builder.use_var(left);
-        let after = self.ins().iadd_imm_s(before, -due);
-        self.builder.def_var(left, after);
+        if let Some(meter) = self.meter.as_mut().filter(|meter| meter.due > 0) {
+            let due = mem::take(&mut meter.due);
+            let due = self.ins().iconst(I64, due);
+            self.charge_units(due);
+        }
     }
 
     /// Control comes from elsewhere, where the variable may not have been spilled.
@@ -83,31 +86,24 @@ impl FuncTranslator<'_> {
         }
     }
 
-    /// Has the context know what is left.
+    /// Has the context know what was used.
     pub(super) fn spill_fuel(&mut self) {
         self.settle();
-        let Some(meter) = self.meter.as_mut().filter(|meter| !meter.is_spilled) else { return };
-        meter.is_spilled = true;
-        let left = meter.left;
-        let left = self.builder.use_var(left);
-        self.store_fuel(left);
-    }
-
-    /// The same, and traps if more was used than there was.
-    pub(super) fn check_fuel(&mut self) {
-        self.spill_fuel();
-        if let Some(Meter { left, .. }) = self.meter {
-            let left = self.builder.use_var(left);
-            self.trap_without_fuel(left);
+        if let Some(meter) = self.meter.as_mut().filter(|meter| !meter.is_spilled) {
+            meter.is_spilled = true;
+            let used = meter.used;
+            let used = self.builder.use_var(used);
+            self.store_used(used);
         }
     }
 
-    /// Learns from the context what is left, after a call.
+    /// Learns from the context what was used, after a call.
     pub(super) fn reload_fuel(&mut self) {
-        let Some(Meter { left, .. }) = self.meter else { return };
-        let value = self.load_fuel();
-        self.builder.def_var(left, value);
-        self.meter = Some(Meter { left, due: 0, is_spilled: true });
+        if let Some(Meter { used, .. }) = self.meter {
+            let value = self.load_used();
+            self.builder.def_var(used, value);
+            self.meter = Some(Meter { used, due: 0, is_spilled: true });
+        }
     }
 
     /// Charges for moving so many bytes, an `i32`, before that is done.
@@ -115,6 +111,7 @@ impl FuncTranslator<'_> {
         if self.meter.is_some() {
             let bytes = self.extend(bytes);
             let units = self.ins().ushr_imm_u(bytes, BYTES_LOG2);
+            self.settle();
             self.charge_units(units);
         }
     }
@@ -123,6 +120,7 @@ impl FuncTranslator<'_> {
     pub(super) fn charge_elements(&mut self, count: Value) {
         if self.meter.is_some() {
             let units = self.extend(count);
+            self.settle();
             self.charge_units(units);
         }
     }
@@ -133,19 +131,18 @@ impl FuncTranslator<'_> {
             let has_failed = self.ins().icmp_imm_s(IntCC::Equal, old, -1);
             let nothing = self.ins().iconst(I64, 0);
             let units = self.ins().select(has_failed, nothing, delta);
+            self.settle();
             self.charge_units(units);
         }
     }
 
     fn charge_units(&mut self, units: Value) {
-        self.settle();
         let Some(meter) = &mut self.meter else { return };
         meter.is_spilled = false;
-        let left = meter.left;
-        let before = self.builder.use_var(left);
-        let after = self.ins().isub(before, units);
-        self.builder.def_var(left, after);
-        self.check_fuel();
+        let variable = meter.used;
+        let before = self.builder.use_var(variable);
+        let after = self.add_units(before, units);
+        self.builder.def_var(variable, after);
     }
 
     /// In glue: charges for moving so many bytes, an `i64`, before that is done.
@@ -159,35 +156,24 @@ impl FuncTranslator<'_> {
     /// In glue: charges so many units, an `i64`, for what follows.
     pub(super) fn charge_glue(&mut self, units: Value) {
         if self.program.metered {
-            let before = self.load_fuel();
-            let after = self.ins().isub(before, units);
-            self.store_fuel(after);
-            self.trap_without_fuel(after);
+            let before = self.load_used();
+            let after = self.add_units(before, units);
+            self.store_used(after);
         }
     }
 
-    /// Traps if more was used than there was: where control is about to go back to the host, who sees results only of
-    /// what was paid for.
-    pub(super) fn check_fuel_at_border(&mut self) {
-        if self.program.metered {
-            let left = self.load_fuel();
-            self.trap_without_fuel(left);
-        }
+    fn add_units(&mut self, used: Value, units: Value) -> Value {
+        self.ins().uadd_overflow_trap(used, units, trap_code(TrapCode::OutOfFuel))
     }
 
-    fn trap_without_fuel(&mut self, left: Value) {
-        let is_out = self.ins().icmp_imm_s(IntCC::SignedLessThan, left, 0);
-        self.ins().trapnz(is_out, trap_code(TrapCode::OutOfFuel));
-    }
-
-    fn load_fuel(&mut self) -> Value {
+    fn load_used(&mut self) -> Value {
         let (context, flags) = (self.context(), self.flags(Region::Context));
         self.ins().load(I64, flags, context, Context::FUEL)
     }
 
-    fn store_fuel(&mut self, left: Value) {
+    fn store_used(&mut self, used: Value) {
         let (context, flags) = (self.context(), self.flags(Region::Context));
-        self.ins().store(flags, left, context, Context::FUEL);
+        self.ins().store(flags, used, context, Context::FUEL);
     }
 
     /// The address of the loader's context.

@@ -86,7 +86,6 @@ pub(crate) fn entry_thunk(
         } else {
             t.emit_call(Callee::Address(code), t.base, Some(values), ty, &arguments, Tail::No);
         }
-        t.check_fuel_at_border();
         t.ins().return_(&[]);
         Ok(())
     })

@@ -30,8 +30,8 @@ impl HostWords {
 pub struct Context;
 
 impl Context {
-    /// What is left of the store's fuel, as a signed 64-bit number. Below zero, more was used than there was, and code
-    /// traps with [`crate::trap::TrapCode::OutOfFuel`] where it looks at it next.
+    /// The complement of what is left of the store's fuel, 64 bits: it counts up, and code traps with
+    /// [`crate::trap::TrapCode::OutOfFuel`] where it would overflow.
     pub const FUEL: i32 = 40;
 }
 
