@@ -277,6 +277,12 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub(crate) max_memory: Option<u64>,
 
+    /// How much memory instances that have ended may keep, for those that come (K, M and G are understood)
+    ///
+    /// For all workers together. Less is slower, where many requests are under way at once.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "256M")]
+    pub(crate) idle_memory: u64,
+
     /// How much fuel a request has: WebAssembly operators, more or less (see precast compile --help)
     ///
     /// One that uses more traps. An artifact has to be compiled with --fuel; a component is.

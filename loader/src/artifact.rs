@@ -214,6 +214,21 @@ impl Artifact {
         }
     }
 
+    /// Has the artifact's idle slots, those of instances that were dropped, keep at most so many bytes resident; slots
+    /// beyond that are unmapped. The limit is 256 MiB if nobody sets one. Each artifact that was opened has its own, and one
+    /// made by a checkpoint starts with that of its origin.
+    ///
+    /// A slot keeps the pages that its guests write. What that is, is known without asking the system: page tables are not
+    /// counted, and now and then a page is counted twice.
+    pub fn limit_idle_memory(&self, bytes: u64) {
+        self.inner.pool.set_limit(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+
+    /// Bytes that the idle slots keep resident, counted as for [`Self::limit_idle_memory`].
+    pub fn idle_memory(&self) -> u64 {
+        self.inner.pool.resident() as u64
+    }
+
     /// A hash of all that a guest can access in a fresh slot, and the same for each idle slot of the pool: equal, as
     /// long as nothing an instance wrote is left for the next.
     ///
@@ -371,7 +386,7 @@ impl ArtifactInner {
     pub(crate) fn starting_from(&self, checkpoint: Checkpoint) -> Result<Artifact, std::io::Error> {
         let (code, file) = (Arc::clone(&self.code), checkpoint.file.try_clone()?);
         let checkpoint = Some(checkpoint);
-        let inner = ArtifactInner { code, pool: Pool::default(), file, checkpoint, blueprint: OnceLock::new() };
+        let inner = ArtifactInner { code, pool: Pool::like(&self.pool), file, checkpoint, blueprint: OnceLock::new() };
         Ok(Artifact { inner: Arc::new(inner) })
     }
 

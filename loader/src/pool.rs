@@ -5,6 +5,10 @@
 //! thread finds what it needs there: so threads write nothing in common. What a shelf has no room for goes to the store
 //! room, and a thread that finds neither there looks at the others' shelves before it has a new slot mapped.
 //!
+//! What idle slots keep resident has a limit for all of them together ([`Allowance`]), of which each shelf has a part: what
+//! it once kept, it may keep again without asking. Only a shelf that is to keep more than ever looks at the others, and
+//! takes from their parts what they do not use now.
+//!
 //! A slot stays with a share in the bindings that it was used with last, because counting shares for each instance would
 //! be a write that all threads have in common. The bindings own the artifact, which has the pool; so [`Pool::forget`]
 //! has to be called when nobody makes instances with the bindings any more.
@@ -16,6 +20,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use crate::artifact::ArtifactInner;
 use crate::bindings::Bindings;
 use crate::slot::{Slot, SlotError};
+use stock::{Allowance, Idle, Stock};
+
+mod stock;
 
 /// Shelves of an artifact. Of more threads than that, some share one.
 const SHELVES: usize = 64;
@@ -23,7 +30,7 @@ const SHELVES: usize = 64;
 /// Idle slots on a shelf at most.
 const ON_SHELF: usize = 32;
 
-/// Idle slots in the store room at most; more are unmapped. Each may hold a few megabytes of resident pages.
+/// Idle slots in the store room at most; more are unmapped.
 const IN_STORE: usize = 256;
 
 /// Idle slots of one artifact, all of them fresh.
@@ -31,22 +38,17 @@ const IN_STORE: usize = 256;
 pub(crate) struct Pool {
     /// Made when the first slot is given back.
     shelves: OnceLock<Box<[Shelf]>>,
-    store: Mutex<Vec<Idle>>,
+    store: Shelf,
+    allowance: Allowance,
 }
 
 /// On cache lines of its own, of which processors fetch two at a time.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Shelf(Mutex<Vec<Idle>>);
-
-#[derive(Debug)]
-struct Idle {
-    slot: Box<Slot>,
-    bindings: Option<Arc<Bindings>>,
-}
+struct Shelf(Mutex<Stock>);
 
 impl Shelf {
-    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+    fn stock(&self) -> MutexGuard<'_, Stock> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -67,6 +69,11 @@ fn own_shelf() -> usize {
 }
 
 impl Pool {
+    /// An empty pool with the limit of another one.
+    pub(crate) fn like(other: &Pool) -> Pool {
+        Pool { allowance: Allowance::new(other.allowance.limit()), ..Pool::default() }
+    }
+
     /// A fresh slot of `artifact`, whose pool this is, perhaps with a share in the bindings that it was used with last.
     pub(crate) fn take(&self, artifact: &ArtifactInner) -> Result<(Box<Slot>, Option<Arc<Bindings>>), SlotError> {
         match self.idle() {
@@ -79,43 +86,85 @@ impl Pool {
     fn idle(&self) -> Option<Idle> {
         let shelves = self.shelves.get()?;
         let own = own_shelf();
-        if let Some(idle) = shelves[own].idle().pop() {
+        if let Some(idle) = shelves[own].stock().take() {
             return Some(idle);
         }
-        if let Some(idle) = self.in_store().pop() {
+        if let Some(idle) = self.store.stock().take() {
             return Some(idle);
         }
         // One that is locked is in use.
-        shelves.iter().find_map(|shelf| shelf.0.try_lock().ok()?.pop())
+        shelves.iter().find_map(|shelf| shelf.0.try_lock().ok()?.take())
     }
 
-    /// Resets a slot and keeps it for another instance, with the share in the bindings. One that cannot be reset is
-    /// unmapped. A share that is not kept comes back, because the last one takes the artifact with it, and this pool.
+    /// Resets a slot and keeps it for another instance, with the share in the bindings. One that cannot be reset, or would
+    /// keep more resident than the limit allows, is unmapped. A share that is not kept comes back, because the last one
+    /// takes the artifact with it, and this pool.
     pub(crate) fn give_back(&self, mut slot: Box<Slot>, mut bindings: Option<Arc<Bindings>>) -> Option<Arc<Bindings>> {
         if slot.reset().is_err() {
             return bindings;
         }
         let shelves = self.shelves.get_or_init(|| (0..SHELVES).map(|_| Shelf::default()).collect());
-        let mut shelf = shelves[own_shelf()].idle();
+        let mut shelf = shelves[own_shelf()].stock();
         if shelf.len() < ON_SHELF {
-            // Whoever closes bindings looks at this shelf after that.
-            let kept = bindings.take_if(|bindings| !bindings.is_closed());
-            shelf.push(Idle { slot, bindings: kept });
+            if self.may_keep(&mut shelf, &slot) {
+                // Whoever closes bindings looks at this shelf after that.
+                let kept = bindings.take_if(|bindings| !bindings.is_closed());
+                shelf.put(Idle { slot, bindings: kept });
+            }
             return bindings;
         }
         drop(shelf);
-        let mut store = self.in_store();
-        if store.len() < IN_STORE {
-            store.push(Idle { slot, bindings: None });
+        let mut store = self.store.stock();
+        if store.len() < IN_STORE && self.may_keep(&mut store, &slot) {
+            store.put(Idle { slot, bindings: None });
         }
         bindings
     }
 
+    /// Whether the slot may be put into a stock of this pool.
+    #[inline]
+    fn may_keep(&self, stock: &mut Stock, slot: &Slot) -> bool {
+        stock.has_room(slot) || self.make_room(stock, slot)
+    }
+
+    #[cold]
+    fn make_room(&self, stock: &mut Stock, slot: &Slot) -> bool {
+        stock.ask(slot, &self.allowance) || {
+            // One that is locked is in use, or is this one.
+            self.all()
+                .filter_map(|other| other.0.try_lock().ok())
+                .for_each(|mut other| other.return_unused(&self.allowance));
+            stock.ask(slot, &self.allowance)
+        }
+    }
+
+    /// Has all idle slots together keep at most so many bytes resident. Those that are too many are unmapped.
+    pub(crate) fn set_limit(&self, bytes: usize) {
+        self.allowance.set_limit(bytes);
+        for stock in self.all() {
+            let mut stock = stock.stock();
+            let mut removed = Vec::new();
+            stock.return_unused(&self.allowance);
+            while self.allowance.is_exceeded()
+                && let Some(idle) = stock.take()
+            {
+                removed.push(idle);
+                stock.return_unused(&self.allowance);
+            }
+            // Shares in bindings are let go of without the lock, which they may want.
+            drop(stock);
+        }
+    }
+
+    /// Bytes that idle slots keep resident, as far as is known without asking the kernel.
+    pub(crate) fn resident(&self) -> usize {
+        self.all().map(|shelf| shelf.stock().resident()).sum()
+    }
+
     /// Gives up the shares in `bindings`, which are closed.
     pub(crate) fn forget(&self, bindings: &Arc<Bindings>) {
-        let Some(shelves) = self.shelves.get() else { return };
-        for shelf in shelves {
-            for idle in shelf.idle().iter_mut() {
+        for shelf in self.shelves() {
+            for idle in shelf.stock().iter_mut() {
                 // The caller has a share too, so this one is not the last.
                 idle.bindings.take_if(|share| Arc::ptr_eq(share, bindings));
             }
@@ -124,15 +173,15 @@ impl Pool {
 
     /// The hash of each idle slot.
     pub(crate) fn hashes(&self) -> Vec<[u8; 32]> {
-        let on_shelves = self.shelves.get().into_iter().flat_map(|shelves| shelves.iter());
-        let mut hashes: Vec<_> = on_shelves
-            .flat_map(|shelf| shelf.idle().iter_mut().map(|idle| idle.slot.hash()).collect::<Vec<_>>())
-            .collect();
-        hashes.extend(self.in_store().iter_mut().map(|idle| idle.slot.hash()));
-        hashes
+        let hashes = |shelf: &Shelf| shelf.stock().iter_mut().map(|idle| idle.slot.hash()).collect::<Vec<_>>();
+        self.all().flat_map(hashes).collect()
     }
 
-    fn in_store(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shelves(&self) -> &[Shelf] {
+        self.shelves.get().map_or(&[], |shelves| shelves)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Shelf> {
+        self.shelves().iter().chain([&self.store])
     }
 }

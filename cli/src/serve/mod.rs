@@ -54,6 +54,7 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<ExitCode, Error> {
 
     let stats: Arc<[Stats]> = listeners.iter().map(|_| Stats::default()).collect();
     let failures = Arc::new(Failures::default());
+    let idle_memory = args.idle_memory / listeners.len() as u64;
     // Each worker opens the artifact and the grants for itself: slots and reference counts are no other thread's.
     let services = (0..listeners.len()).map(|index| {
         let (artifact, template) = match index {
@@ -64,6 +65,7 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<ExitCode, Error> {
                 (artifact, template(&grants, &args.file, &denials)?)
             }
         };
+        artifact.limit_idle_memory(idle_memory);
         let proxy = Proxy::new(bind(&artifact, &args)?, |ctx: &mut Ctx| ctx).timeout(Some(args.timeout));
         Ok(Service::new(proxy, template, log.clone(), failures.clone(), stats.clone(), index))
     });

@@ -122,6 +122,7 @@ fn program(
             slot_size: 1 << 40,
         },
         init: Vec::new(),
+        metered: false,
         foreign_funcrefs: false,
         helpers: Vec::new(),
         component: None,
