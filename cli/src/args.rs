@@ -12,7 +12,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use precast_abi::ABI_VERSION;
 
-use crate::codegen::CodegenArgs;
+use crate::codegen::{CodegenArgs, MeteringArgs};
 use crate::component::ComposeArgs;
 use crate::init::InitArgs;
 use crate::serve::parse_duration;
@@ -85,6 +85,7 @@ Examples:
   precast compile app.wasm --emit asm -o - | less
   precast compile app.wasm --plug logger.wasm     app's imports are what logger exports
   precast compile app.wasm --link lib=lib.wasm    app imports the module `lib`
+  precast compile app.wasm --fuel                 counts what is executed: precast run --fuel N app.so
   precast compile app.wasm --init=warm-up         starts from where `warm-up` got it
 
 Exit status: 0 if the output was written, 1 if not, 2 if the command line makes no sense.")]
@@ -130,6 +131,9 @@ pub(crate) struct CompileArgs {
 
     #[command(flatten)]
     pub(crate) init: InitArgs,
+
+    #[command(flatten)]
+    pub(crate) metering: MeteringArgs,
 
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,
@@ -178,6 +182,7 @@ Examples:
   precast run app.so --verbose input.txt          --verbose is the guest's
   precast run --allow=fs:./data=/data:ro,env:HOME,clocks app.so
   precast run --invoke add math.wat 2 -3
+  precast run --fuel 1000000 --report-fuel app.wasm
   precast run --invoke greet app.wasm World '{polite: true}'
 
 Exit status: the guest's; 134 after a trap or a denial that stops it; 125 if precast itself fails, 2 if the command line makes no sense.")]
@@ -206,6 +211,9 @@ pub(crate) struct RunArgs {
     pub(crate) max_memory: Option<u64>,
 
     #[command(flatten)]
+    pub(crate) fuel: FuelArgs,
+
+    #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
     /// The artifact, module or component; everything after it is the guest's
@@ -214,6 +222,21 @@ pub(crate) struct RunArgs {
 
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,
+}
+
+/// What a guest may execute.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct FuelArgs {
+    /// How much fuel the guest has: WebAssembly operators, more or less (see precast compile --help)
+    ///
+    /// A guest that uses more traps, always at the same place. An artifact has to be compiled with --fuel; a module or
+    /// component is.
+    #[arg(long, value_name = "N")]
+    pub(crate) fuel: Option<u64>,
+
+    /// Tell on standard error how much fuel the guest used
+    #[arg(long)]
+    pub(crate) report_fuel: bool,
 }
 
 /// Serve HTTP requests with a component
@@ -253,6 +276,18 @@ pub(crate) struct ServeArgs {
     /// How large each memory of an instance may grow (K, M and G are understood)
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub(crate) max_memory: Option<u64>,
+
+    /// How much memory instances that have ended may keep, for those that come (K, M and G are understood)
+    ///
+    /// For all workers together. Less is slower, where many requests are under way at once.
+    #[arg(long, value_name = "BYTES", value_parser = parse_size, default_value = "256M")]
+    pub(crate) idle_memory: u64,
+
+    /// How much fuel a request has: WebAssembly operators, more or less (see precast compile --help)
+    ///
+    /// One that uses more traps. An artifact has to be compiled with --fuel; a component is.
+    #[arg(long, value_name = "N")]
+    pub(crate) fuel: Option<u64>,
 
     /// How long requests under way may take once the process is told to end
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "10s")]
@@ -330,6 +365,9 @@ pub(crate) struct SnapshotArgs {
 
     #[command(flatten)]
     pub(crate) compose: ComposeArgs,
+
+    #[command(flatten)]
+    pub(crate) metering: MeteringArgs,
 
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,
@@ -415,6 +453,9 @@ pub(crate) struct BenchArgs {
     /// The arguments of the call, as for `precast run --invoke`
     #[arg(value_name = "ARG", allow_negative_numbers = true)]
     pub(crate) args: Vec<String>,
+
+    #[command(flatten)]
+    pub(crate) metering: MeteringArgs,
 
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,

@@ -48,6 +48,18 @@ pub(crate) fn open(file: &Path, cache: &CacheArgs, codegen: &CodegenArgs) -> Res
     Ok((artifact, source))
 }
 
+/// Checks that the code of `artifact`, which the user knows as `file`, counts what it executes.
+///
+/// # Errors
+/// Usage, if it does not.
+pub(crate) fn check_metered(file: &Path, artifact: &Artifact) -> Result<(), Error> {
+    if artifact.is_metered() {
+        return Ok(());
+    }
+    let file = input::display_name(file);
+    Err(Error::Usage(format!("`{file}` does not count fuel: compile it with precast compile --fuel")))
+}
+
 /// Opens what the cache has for `module`, or else compiles it. An entry that does not open is a miss: what is compiled
 /// takes its place, and has the last word on why it does not open.
 fn open_module(

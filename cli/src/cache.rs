@@ -33,6 +33,7 @@ impl Key {
             features,
             opt_level,
             canonicalize_nans,
+            fuel,
             stack_size,
             memory_model,
             verify: _,
@@ -43,7 +44,7 @@ impl Key {
         } = options;
         let compiler = format!("{} {}", precast_compiler::VERSION, env!("PRECAST_SOURCE_HASH"));
         let target = format!("{ABI_VERSION} {} {features:x}", arch.triple());
-        let options = format!("{opt_level:?} {canonicalize_nans} {stack_size} {memory_model:?} {emit:?}");
+        let options = format!("{opt_level:?} {canonicalize_nans} {fuel} {stack_size} {memory_model:?} {emit:?}");
         let mut hasher = blake3::Hasher::new_derive_key("precast cache entry: compiler, target, options, input");
         hasher.update(format!("{compiler}\n{target}\n{options}\n").as_bytes());
         // Each preceded by its length, so that no two lists of inputs give the same bytes.
@@ -142,6 +143,7 @@ mod tests {
         assert_ne!(first, key(b"b", &options));
         assert_ne!(first, key(b"a", &Options { opt_level: OptLevel::None, ..options.clone() }));
         assert_ne!(first, key(b"a", &Options { canonicalize_nans: true, ..options.clone() }));
+        assert_ne!(first, key(b"a", &Options { fuel: true, ..options.clone() }));
         assert_ne!(first, key(b"a", &Options { stack_size: 1 << 21, ..options.clone() }));
         let link = |name: &str, bytes: &[u8]| Options { links: vec![(name.into(), bytes.into())], ..options.clone() };
         assert_ne!(first, key(b"a", &link("m", b"x")));

@@ -30,6 +30,22 @@ pub(crate) struct CodegenArgs {
 
     #[command(flatten)]
     pub(crate) memory: MemoryArgs,
+
+    /// Whether code counts what it executes: each command has its own way to ask for that.
+    #[arg(skip)]
+    pub(crate) metered: bool,
+}
+
+/// Whether code counts what it executes, for commands that give no fuel.
+#[derive(Clone, Copy, Debug, Default, Args)]
+#[command(next_help_heading = "Code generation")]
+pub(crate) struct MeteringArgs {
+    /// Have code count what it executes, so that its fuel can be limited
+    ///
+    /// Each WebAssembly operator takes one unit, except those that only say where blocks begin and end; what moves many
+    /// bytes or elements takes more. The amount is the same on every machine and with all other options.
+    #[arg(long)]
+    pub(crate) fuel: bool,
 }
 
 /// How memories are laid out.
@@ -71,6 +87,25 @@ pub(crate) enum MemoryModel {
     Checked,
 }
 
+/// How the modules of scripts are compiled.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub(crate) struct ScriptArgs {
+    #[command(flatten)]
+    pub(crate) memory: MemoryArgs,
+
+    #[command(flatten)]
+    pub(crate) metering: MeteringArgs,
+}
+
+impl ScriptArgs {
+    /// The same as arguments.
+    pub(crate) fn as_args(self) -> Vec<String> {
+        let mut args = self.memory.as_args();
+        args.extend(self.metering.fuel.then(|| "--fuel".into()));
+        args
+    }
+}
+
 /// How hard to optimise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum OptLevel {
@@ -96,6 +131,7 @@ impl CodegenArgs {
             OptLevel::SpeedAndSize => precast_compiler::OptLevel::SpeedAndSize,
         };
         options.canonicalize_nans = self.canonicalize_nans;
+        options.fuel = self.metered;
         options.memory_model = self.memory.model();
         options.stack_size = self.stack_size.unwrap_or(options.stack_size);
         Ok(options)

@@ -33,6 +33,7 @@ pub(crate) fn run(args: CompileArgs) -> Result<ExitCode, Error> {
 fn write_output(args: &CompileArgs) -> Result<Value, Error> {
     let target = output_path(args)?;
     let mut options = args.codegen.options(args.target.as_deref())?;
+    options.fuel = args.metering.fuel;
     options.emit = match args.emit {
         Emit::So => precast_compiler::Emit::So,
         Emit::Obj => precast_compiler::Emit::Obj,

@@ -22,15 +22,18 @@ use crate::{artifact, output, values};
 /// Exit status after a trap, and of a guest that was stopped: that of a process killed by SIGABRT, as a shell shows it.
 const TRAP: u8 = 134;
 
-pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Error> {
+pub(crate) fn run(mut args: RunArgs) -> Result<ExitCode, Error> {
     // Before anything is compiled, so that a mistake costs no time.
     let grants = guest::grants(&args.allow, args.allow_all)?;
     let (file, guest_args) = args.command.split_first().ok_or_else(|| Error::Usage("no file is named".into()))?;
+    args.codegen.metered = args.fuel.fuel.is_some() || args.fuel.report_fuel;
     let (artifact, _) = artifact::open(Path::new(file), &args.cache, &args.codegen)?;
+    if args.codegen.metered {
+        artifact::check_metered(Path::new(file), &artifact)?;
+    }
     let wasi = context(grants, file, guest_args, args.invoke.is_some())?;
-    let limits = Limits { memory_bytes: args.max_memory, ..Limits::default() };
     let run = if artifact.is_component() { run_component } else { run_module };
-    match run(&artifact, args.invoke.as_deref(), guest_args, limits, wasi) {
+    match run(&artifact, args.invoke.as_deref(), guest_args, Budget::of(&args), wasi) {
         Ok(status) => Ok(status),
         Err(Stop::Exit(status)) => Ok(ExitCode::from(exit_status(status))),
         Err(Stop::Trap(trap)) => {
@@ -45,18 +48,40 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Error> {
     }
 }
 
+/// What the guest may use.
+#[derive(Clone, Copy)]
+struct Budget {
+    limits: Limits,
+    report_fuel: bool,
+}
+
+impl Budget {
+    fn of(args: &RunArgs) -> Budget {
+        let limits = Limits { memory_bytes: args.max_memory, fuel: args.fuel.fuel, ..Limits::default() };
+        Budget { limits, report_fuel: args.fuel.report_fuel }
+    }
+
+    /// Tells how much fuel was used, if that is asked for; `left` is what is left.
+    fn report(self, left: Option<u64>) {
+        if let Some(left) = left.filter(|_| self.report_fuel) {
+            let given = self.limits.fuel.unwrap_or(u64::MAX);
+            output::tell(format_args!("precast: fuel used: {}", given - left));
+        }
+    }
+}
+
 fn run_module(
     artifact: &Artifact,
     invoke: Option<&str>,
     args: &[OsString],
-    limits: Limits,
+    budget: Budget,
     wasi: WasiCtxBuilder,
 ) -> Result<ExitCode, Stop> {
     let call = match invoke {
         Some(export) => Call::new(artifact, export, args)?,
         None => command(artifact)?,
     };
-    let results = execute(artifact, limits, wasi.build().map_err(guest::not_granted)?, &call)?;
+    let results = execute(artifact, budget, wasi.build().map_err(guest::not_granted)?, &call)?;
     print(&results)?;
     Ok(ExitCode::SUCCESS)
 }
@@ -66,19 +91,21 @@ fn run_component(
     artifact: &Artifact,
     invoke: Option<&str>,
     args: &[OsString],
-    limits: Limits,
+    budget: Budget,
     wasi: WasiCtxBuilder,
 ) -> Result<ExitCode, Stop> {
     let call = match invoke {
         Some(export) => ComponentCall::new(artifact, export, args)?,
         None => ComponentCall::command(artifact).ok_or_else(|| no_command(artifact))?,
     };
-    let bound = component_guest::bind(&component_guest::wasi_linker(), artifact)?.limits(limits);
+    let bound = component_guest::bind(&component_guest::wasi_linker(), artifact)?.limits(budget.limits);
     let context = wasi.template().map_err(guest::not_granted)?.context();
     let result = Driver::new()?.complete(async {
         // As for modules, the kernel takes it back.
         let mut instance = ManuallyDrop::new(bound.instantiate_async(context).await?);
-        component_guest::call(&mut instance, &call).await
+        let result = component_guest::call(&mut instance, &call).await;
+        budget.report(instance.fuel());
+        result
     })?;
     match result {
         Some(component::Val::Result(Err(_))) if invoke.is_none() => return Ok(ExitCode::FAILURE),
@@ -113,15 +140,16 @@ fn context(grants: Grants, file: &OsStr, args: &[OsString], invoked: bool) -> Re
 }
 
 /// Instantiates and calls; of a reactor, its initialiser first.
-fn execute(artifact: &Artifact, limits: Limits, wasi: WasiCtx, call: &Call) -> Result<Vec<Val>, Stop> {
+fn execute(artifact: &Artifact, budget: Budget, wasi: WasiCtx, call: &Call) -> Result<Vec<Val>, Stop> {
     let linker = if guest::imports_wasi(artifact) { guest::wasi_linker() } else { Linker::new() };
-    let bound = guest::bind(&linker, artifact)?.limits(limits);
+    let bound = guest::bind(&linker, artifact)?.limits(budget.limits);
     // The process ends with the guest: the kernel takes the slot back faster than a reset would make it good as new.
     let mut instance = ManuallyDrop::new(bound.instantiate(wasi)?);
     let results = match call.initializer(artifact) {
         Some(initializer) => guest::call(&mut instance, &initializer).and_then(|_| guest::call(&mut instance, call)),
         None => guest::call(&mut instance, call),
     };
+    budget.report(instance.fuel());
     // Libraries look for directories before anybody wants one, so this may or may not be why the guest failed.
     if matches!(results, Err(Stop::Exit(1..)))
         && let Some(denial) = instance.data().unanswered()

@@ -12,6 +12,7 @@ pub(crate) fn run(args: SnapshotArgs) -> Result<ExitCode, Error> {
     let (file, call_args) = args.command.split_first().ok_or_else(|| Error::Usage("no file is named".into()))?;
     let file = file.as_ref();
     let mut options = args.codegen.options(args.target.as_deref())?;
+    options.fuel = args.metering.fuel;
     let module = args.compose.apply(file, input::read_module(file)?, &mut options)?;
     let initialiser = Initialiser { export: &args.invoke, args: call_args, is_spent: false };
     let told = |_: &str, message: String| output::tell(format_args!("precast: {message}"));

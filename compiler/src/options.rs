@@ -61,6 +61,9 @@ pub struct Options<'a> {
     pub opt_level: OptLevel,
     /// Whether every NaN a float operation makes is the canonical one.
     pub canonicalize_nans: bool,
+    /// Whether code counts what it executes, against the fuel that the host gives it, and traps when that is used up. The
+    /// amount does not depend on any of the other options.
+    pub fuel: bool,
     /// Bytes of guest stack; rounded up to whole pages.
     pub stack_size: u64,
     /// How memories are laid out.
@@ -86,6 +89,7 @@ impl Default for Options<'_> {
             features: arch.levels()[0].features,
             opt_level: OptLevel::default(),
             canonicalize_nans: false,
+            fuel: false,
             stack_size: 1 << 20,
             memory_model: MemoryModel::default(),
             verify: cfg!(debug_assertions),

@@ -543,6 +543,8 @@ pub(crate) struct Program<'a> {
     pub layout: SlotLayout,
     /// What cannot be folded into the image.
     pub init: Vec<(CoreInstance, InitStep)>,
+    /// Whether code counts what it executes: see `translate/meter.rs`.
+    pub metered: bool,
     /// Whether a function reference of another instance can come in, so that indirect calls must tell it apart.
     pub foreign_funcrefs: bool,
     /// The helpers in the text.

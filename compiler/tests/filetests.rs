@@ -7,6 +7,7 @@
 //! ;;! only NAME                     show this function alone (may be repeated)
 //! ;;! target aarch64                compile for this target
 //! ;;! cpu x86-64-v3                 compile for this CPU
+//! ;;! fuel                          count what is executed
 //! (module …)
 //! ;;; output
 //! ;; …
@@ -52,9 +53,10 @@ fn as_comment(output: &str) -> String {
 
 /// What the compiler says about a file.
 fn output(source: &str) -> String {
-    let (mut emit, mut target, mut cpu, mut only) = ("clif", "x86_64", None, Vec::new());
+    let (mut emit, mut target, mut cpu, mut fuel, mut only) = ("clif", "x86_64", None, false, Vec::new());
     for directive in source.lines().filter_map(|line| line.strip_prefix(";;! ")) {
         match directive.split_once(' ') {
+            None if directive == "fuel" => fuel = true,
             Some(("emit", value)) => emit = value,
             Some(("target", value)) => target = value,
             Some(("cpu", value)) => cpu = Some(value),
@@ -62,7 +64,7 @@ fn output(source: &str) -> String {
             _ => panic!("unknown directive `{directive}`"),
         }
     }
-    let mut options = Options { verify: true, ..Options::default() };
+    let mut options = Options { verify: true, fuel, ..Options::default() };
     options.set_target(Some(target), cpu).expect("a known target");
     options.emit = if emit == "asm" { Emit::Asm } else { Emit::Clif };
     let text = match compile(source.as_bytes(), &options) {

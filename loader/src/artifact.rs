@@ -177,6 +177,11 @@ impl Artifact {
         self.inner.meta().str(self.inner.meta().header.producer).unwrap_or_default()
     }
 
+    /// Whether the code counts what it executes, so that its fuel can be limited: see [`crate::Store::set_fuel`].
+    pub fn is_metered(&self) -> bool {
+        self.inner.is_metered()
+    }
+
     /// The names of the CPU features that the code may use.
     pub fn features(&self) -> impl Iterator<Item = &'static str> + use<> {
         let features = self.inner.meta().header.features;
@@ -207,6 +212,21 @@ impl Artifact {
             image: image.end - image.start,
             slot: header.layout.slot_size,
         }
+    }
+
+    /// Has the artifact's idle slots, those of instances that were dropped, keep at most so many bytes resident; slots
+    /// beyond that are unmapped. The limit is 256 MiB if nobody sets one. Each artifact that was opened has its own, and one
+    /// made by a checkpoint starts with that of its origin.
+    ///
+    /// A slot keeps the pages that its guests write. What that is, is known without asking the system: page tables are not
+    /// counted, and now and then a page is counted twice.
+    pub fn limit_idle_memory(&self, bytes: u64) {
+        self.inner.pool.set_limit(usize::try_from(bytes).unwrap_or(usize::MAX));
+    }
+
+    /// Bytes that the idle slots keep resident, counted as for [`Self::limit_idle_memory`].
+    pub fn idle_memory(&self) -> u64 {
+        self.inner.pool.resident() as u64
     }
 
     /// A hash of all that a guest can access in a fresh slot, and the same for each idle slot of the pool: equal, as
@@ -366,7 +386,7 @@ impl ArtifactInner {
     pub(crate) fn starting_from(&self, checkpoint: Checkpoint) -> Result<Artifact, std::io::Error> {
         let (code, file) = (Arc::clone(&self.code), checkpoint.file.try_clone()?);
         let checkpoint = Some(checkpoint);
-        let inner = ArtifactInner { code, pool: Pool::default(), file, checkpoint, blueprint: OnceLock::new() };
+        let inner = ArtifactInner { code, pool: Pool::like(&self.pool), file, checkpoint, blueprint: OnceLock::new() };
         Ok(Artifact { inner: Arc::new(inner) })
     }
 
@@ -408,6 +428,11 @@ impl ArtifactInner {
     /// Text offset of what initialises an instance, if anything is left to.
     pub(crate) fn init(&self) -> Option<u32> {
         Some(self.meta().header.init).filter(|init| *init != NONE && self.checkpoint.is_none())
+    }
+
+    /// Whether code counts what it executes.
+    pub(crate) fn is_metered(&self) -> bool {
+        self.meta().header.metering != 0
     }
 
     /// The core rows, decoded and checked.

@@ -20,6 +20,7 @@ use std::time::Duration;
 use precast_abi::trap::TrapCode;
 
 use crate::HostError;
+use crate::fuel;
 use crate::interrupt::{self, Interrupts};
 use crate::suspend::Pending;
 use crate::sys::{Registers, arch};
@@ -38,6 +39,8 @@ pub(crate) struct Context {
     /// The host's stack pointer at the suspendable entry under way: where unwinders find the frame that runs the guest
     /// now, which is not the one that its first frame was called by if the guest was suspended since.
     pub(crate) resumable_sp: usize,
+    /// What metered code counts in: see [`precast_abi::host::Context::FUEL`].
+    pub(crate) fuel: u64,
     /// The callee-saved registers of a suspended guest. Its stack and frame pointer and its pc are those of the border.
     pub(crate) saved: [usize; arch::SAVED],
     /// The stack of the store's first instance, on which all its instances run; empty before there is one.
@@ -67,6 +70,8 @@ pub(crate) struct Context {
     /// Whether guest code was abandoned in the middle of an outermost entry, so that what it works on may be anything.
     pub(crate) poisoned: bool,
 }
+
+const _: () = assert!(std::mem::offset_of!(Context, fuel) == precast_abi::host::Context::FUEL as usize);
 
 /// Where host and guest stand at the border between them: written by the assembly.
 #[repr(C)]
@@ -132,6 +137,7 @@ impl Context {
         Context {
             border: Border::default(),
             resumable_sp: 0,
+            fuel: fuel::word(None),
             saved: [0; arch::SAVED],
             stack: 0..0,
             entry_limit: usize::MAX,

@@ -274,6 +274,9 @@ fn check_parts(header: &Header, programs: &[ProgramHeader], file_len: u64) -> Re
     if header.init != NONE && u64::from(header.init) >= header.text_len {
         return Err(malformed("the initialiser is not in the text", &text));
     }
+    if header.metering > 1 {
+        return Err(malformed("whether code is metered is neither 0 nor 1", &(0..header.metering.into())));
+    }
     Ok(())
 }
 

@@ -8,17 +8,21 @@ use std::ptr::NonNull;
 
 use crate::call::CallError;
 use crate::externs::{ExportError, Extern, Func, Global, Memory, Table};
+use crate::fuel::MeteringError;
 use crate::slot::SlotError;
 use crate::store::{AsStore, InstanceId, Store, StoreInner, sealed::Sealed};
 use crate::typed::{TypedFunc, WasmParams, WasmResults};
 
-/// What an instance may grow to, beyond what its module says. `None` is no limit.
+/// What an instance may grow to, beyond what its module says, and use. `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes of each memory.
     pub memory_bytes: Option<u64>,
     /// Elements of each table.
     pub table_elements: Option<u64>,
+    /// What a store starts with that this instance is the first in, if the artifact is metered: see
+    /// [`Store::set_fuel`]. The initialiser uses of it. What later instances use is the store's.
+    pub fuel: Option<u64>,
 }
 
 /// A module needs more from the start than it may have.
@@ -67,6 +71,9 @@ pub enum InstantiateError {
         /// Second name.
         name: String,
     },
+    /// Its code is not metered, and should be, or the other way round.
+    #[error(transparent)]
+    Metering(#[from] MeteringError),
     /// The initialiser (active segments, the start function) trapped or failed.
     #[error(transparent)]
     Start(#[from] CallError),

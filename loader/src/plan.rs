@@ -338,6 +338,7 @@ mod tests {
             },
             init: NONE,
             wit: Span::default(),
+            metering: 0,
         })
     }
 

@@ -5,20 +5,28 @@
 //! thread finds what it needs there: so threads write nothing in common. What a shelf has no room for goes to the store
 //! room, and a thread that finds neither there looks at the others' shelves before it has a new slot mapped.
 //!
+//! What idle slots keep resident has a limit for all of them together ([`Allowance`]), of which each shelf has a part: what
+//! it once kept, it may keep again without asking. Only a shelf that is to keep more than ever looks at the others, and
+//! takes from their parts what they do not use now.
+//!
 //! A slot stays with a share in the bindings that it was used with last, because counting shares for each instance would
 //! be a write that all threads have in common. The bindings own the artifact, which has the pool; so [`Pool::forget`]
 //! has to be called when nobody makes instances with the bindings any more.
 //!
 //! # Safety
-//! Who reaches into a shelf has it for himself: [`Shelf::try_with`].
+//! Who reaches into a shelf has it for himself: [`Shelf::try_stock`].
 
 use std::cell::{Cell, UnsafeCell};
+use std::ops::{Deref, DerefMut};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use crate::artifact::ArtifactInner;
 use crate::bindings::Bindings;
 use crate::slot::{Slot, SlotError};
+use stock::{Allowance, Idle, Stock};
+
+mod stock;
 
 /// Shelves of an artifact. Of more threads than that, some share one.
 const SHELVES: usize = 64;
@@ -26,7 +34,7 @@ const SHELVES: usize = 64;
 /// Idle slots on a shelf at most.
 const ON_SHELF: usize = 32;
 
-/// Idle slots in the store room at most; more are unmapped. Each may hold a few megabytes of resident pages.
+/// Idle slots in the store room at most; more are unmapped.
 const IN_STORE: usize = 256;
 
 /// Idle slots of one artifact, all of them fresh.
@@ -34,7 +42,8 @@ const IN_STORE: usize = 256;
 pub(crate) struct Pool {
     /// Made when the first slot is given back.
     shelves: OnceLock<Box<[Shelf]>>,
-    store: Mutex<Vec<Idle>>,
+    store: Shelf,
+    allowance: Allowance,
 }
 
 /// On cache lines of its own, of which processors fetch two at a time.
@@ -42,45 +51,56 @@ pub(crate) struct Pool {
 #[repr(align(128))]
 struct Shelf {
     is_taken: AtomicBool,
-    idle: UnsafeCell<Vec<Idle>>,
+    stock: UnsafeCell<Stock>,
 }
 
 // SAFETY: one thread at a time reaches into it, and idle slots are no thread's in particular.
 unsafe impl Sync for Shelf {}
 
-#[derive(Debug)]
-struct Idle {
-    slot: Box<Slot>,
-    bindings: Option<Arc<Bindings>>,
-}
+/// Who reaches into a shelf.
+struct Taken<'a>(&'a Shelf);
 
 impl Shelf {
-    /// What `f` does with the idle slots, unless somebody else is at it: then there is little use in waiting. (A mutex takes
-    /// twice as long: who gives it back has to learn whether anybody waits.)
+    /// The stock, unless somebody else is at it. (A mutex takes twice as long: who gives it back has to learn whether anybody
+    /// waits.)
     #[inline]
-    fn try_with<R>(&self, f: impl FnOnce(&mut Vec<Idle>) -> R) -> Option<R> {
-        struct Taken<'a>(&'a AtomicBool);
-        impl Drop for Taken<'_> {
-            fn drop(&mut self) {
-                self.0.store(false, Ordering::Release);
-            }
-        }
-        if self.is_taken.swap(true, Ordering::Acquire) {
-            return None;
-        }
-        let _taken = Taken(&self.is_taken);
-        // SAFETY: whoever finds `is_taken` set leaves the slots alone until it is not.
-        Some(f(unsafe { &mut *self.idle.get() }))
+    fn try_stock(&self) -> Option<Taken<'_>> {
+        (!self.is_taken.swap(true, Ordering::Acquire)).then_some(Taken(self))
     }
 
-    /// The same, but it waits. Others take no longer than it takes to move a slot.
-    fn with<R>(&self, mut f: impl FnMut(&mut Vec<Idle>) -> R) -> R {
+    /// The same, but it waits: others take no longer than it takes to move a slot.
+    #[inline]
+    fn stock(&self) -> Taken<'_> {
         loop {
-            match self.try_with(&mut f) {
-                Some(result) => return result,
+            match self.try_stock() {
+                Some(stock) => return stock,
                 None => std::thread::yield_now(),
             }
         }
+    }
+}
+
+impl Deref for Taken<'_> {
+    type Target = Stock;
+    #[inline]
+    fn deref(&self) -> &Stock {
+        // SAFETY: whoever finds `is_taken` set leaves the stock alone until it is not.
+        unsafe { &*self.0.stock.get() }
+    }
+}
+
+impl DerefMut for Taken<'_> {
+    #[inline]
+    fn deref_mut(&mut self) -> &mut Stock {
+        // SAFETY: as above.
+        unsafe { &mut *self.0.stock.get() }
+    }
+}
+
+impl Drop for Taken<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.is_taken.store(false, Ordering::Release);
     }
 }
 
@@ -100,6 +120,11 @@ fn own_shelf() -> usize {
 }
 
 impl Pool {
+    /// An empty pool with the limit of another one.
+    pub(crate) fn like(other: &Pool) -> Pool {
+        Pool { allowance: Allowance::new(other.allowance.limit()), ..Pool::default() }
+    }
+
     /// A fresh slot of `artifact`, whose pool this is, perhaps with a share in the bindings that it was used with last.
     pub(crate) fn take(&self, artifact: &ArtifactInner) -> Result<(Box<Slot>, Option<Arc<Bindings>>), SlotError> {
         match self.idle() {
@@ -112,63 +137,100 @@ impl Pool {
     fn idle(&self) -> Option<Idle> {
         let shelves = self.shelves.get()?;
         let own = own_shelf();
-        if let Some(Some(idle)) = shelves[own].try_with(Vec::pop) {
+        if let Some(idle) = shelves[own].stock().take() {
             return Some(idle);
         }
-        if let Some(idle) = self.in_store().pop() {
+        if let Some(idle) = self.store.stock().take() {
             return Some(idle);
         }
-        shelves.iter().find_map(|shelf| shelf.try_with(Vec::pop)?)
+        // One that is taken is in use.
+        shelves.iter().find_map(|shelf| shelf.try_stock()?.take())
     }
 
-    /// Resets a slot and keeps it for another instance, with the share in the bindings. One that cannot be reset is
-    /// unmapped. A share that is not kept comes back, because the last one takes the artifact with it, and this pool.
+    /// Resets a slot and keeps it for another instance, with the share in the bindings. One that cannot be reset, or would
+    /// keep more resident than the limit allows, is unmapped. A share that is not kept comes back, because the last one
+    /// takes the artifact with it, and this pool.
     pub(crate) fn give_back(&self, mut slot: Box<Slot>, mut bindings: Option<Arc<Bindings>>) -> Option<Arc<Bindings>> {
         if slot.reset().is_err() {
             return bindings;
         }
         let shelves = self.shelves.get_or_init(|| (0..SHELVES).map(|_| Shelf::default()).collect());
-        let mut slot = Some(slot);
-        shelves[own_shelf()].try_with(|idle| {
-            if idle.len() < ON_SHELF
-                && let Some(slot) = slot.take()
-            {
+        let mut shelf = shelves[own_shelf()].stock();
+        if shelf.len() < ON_SHELF {
+            if self.may_keep(&mut shelf, &slot) {
                 // Whoever closes bindings looks at this shelf after that.
                 let kept = bindings.take_if(|bindings| !bindings.is_closed());
-                idle.push(Idle { slot, bindings: kept });
+                shelf.put(Idle { slot, bindings: kept });
             }
-        });
-        if let Some(slot) = slot {
-            let mut store = self.in_store();
-            if store.len() < IN_STORE {
-                store.push(Idle { slot, bindings: None });
-            }
+            return bindings;
+        }
+        drop(shelf);
+        let mut store = self.store.stock();
+        if store.len() < IN_STORE && self.may_keep(&mut store, &slot) {
+            store.put(Idle { slot, bindings: None });
         }
         bindings
     }
 
+    /// Whether the slot may be put into a stock of this pool.
+    #[inline]
+    fn may_keep(&self, stock: &mut Stock, slot: &Slot) -> bool {
+        stock.has_room(slot) || self.make_room(stock, slot)
+    }
+
+    #[cold]
+    fn make_room(&self, stock: &mut Stock, slot: &Slot) -> bool {
+        stock.ask(slot, &self.allowance) || {
+            // One that is taken is in use, or is this one.
+            self.all().filter_map(Shelf::try_stock).for_each(|mut other| other.return_unused(&self.allowance));
+            stock.ask(slot, &self.allowance)
+        }
+    }
+
+    /// Has all idle slots together keep at most so many bytes resident. Those that are too many are unmapped.
+    pub(crate) fn set_limit(&self, bytes: usize) {
+        self.allowance.set_limit(bytes);
+        for stock in self.all() {
+            let mut stock = stock.stock();
+            let mut removed = Vec::new();
+            stock.return_unused(&self.allowance);
+            while self.allowance.is_exceeded()
+                && let Some(idle) = stock.take()
+            {
+                removed.push(idle);
+                stock.return_unused(&self.allowance);
+            }
+            // Shares in bindings are let go of without the lock, which they may want.
+            drop(stock);
+        }
+    }
+
+    /// Bytes that idle slots keep resident, as far as is known without asking the kernel.
+    pub(crate) fn resident(&self) -> usize {
+        self.all().map(|shelf| shelf.stock().resident()).sum()
+    }
+
     /// Gives up the shares in `bindings`, which are closed.
     pub(crate) fn forget(&self, bindings: &Arc<Bindings>) {
-        let Some(shelves) = self.shelves.get() else { return };
-        for shelf in shelves {
-            // The caller has a share too, so none of these is the last.
-            shelf.with(|idle| {
-                idle.iter_mut().for_each(|idle| drop(idle.bindings.take_if(|share| Arc::ptr_eq(share, bindings))));
-            });
+        for shelf in self.shelves() {
+            for idle in shelf.stock().iter_mut() {
+                // The caller has a share too, so this one is not the last.
+                idle.bindings.take_if(|share| Arc::ptr_eq(share, bindings));
+            }
         }
     }
 
     /// The hash of each idle slot.
     pub(crate) fn hashes(&self) -> Vec<[u8; 32]> {
-        let on_shelves = self.shelves.get().into_iter().flat_map(|shelves| shelves.iter());
-        let mut hashes: Vec<_> = on_shelves
-            .flat_map(|shelf| shelf.with(|idle| idle.iter_mut().map(|idle| idle.slot.hash()).collect::<Vec<_>>()))
-            .collect();
-        hashes.extend(self.in_store().iter_mut().map(|idle| idle.slot.hash()));
-        hashes
+        let hashes = |shelf: &Shelf| shelf.stock().iter_mut().map(|idle| idle.slot.hash()).collect::<Vec<_>>();
+        self.all().flat_map(hashes).collect()
     }
 
-    fn in_store(&self) -> MutexGuard<'_, Vec<Idle>> {
-        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    fn shelves(&self) -> &[Shelf] {
+        self.shelves.get().map_or(&[], |shelves| shelves)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Shelf> {
+        self.shelves().iter().chain([&self.store])
     }
 }

@@ -21,6 +21,7 @@ use crate::artifact::ArtifactInner;
 use crate::bindings::{Bindings, Source};
 use crate::call::{self, CallError};
 use crate::externs::{Extern, Func, Global, Memory, Table};
+use crate::fuel;
 use crate::instance::{InstantiateError, Limits};
 use crate::plan::Plan;
 use crate::pool::Pool;
@@ -110,6 +111,8 @@ unsafe fn make(
         // SAFETY: the store is alive.
         unsafe { bindings.check_linked(store, *row, *item)? };
     }
+    // SAFETY: as above.
+    unsafe { fuel::check_metering(store, artifact, limits)? };
     let (slot, share) = artifact.pool.take(artifact)?;
     let share = share.filter(|share| Arc::ptr_eq(share, bindings)).unwrap_or_else(|| Arc::clone(bindings));
     // SAFETY: the store is alive, and the slot is a fresh one that nobody else uses.
@@ -118,6 +121,7 @@ unsafe fn make(
         let context = &raw mut (*store).context;
         if !(*context).has_stack() {
             (*context).set_stack(slot.stack());
+            (*context).fuel = fuel::word(limits.fuel);
         }
         let words = slot.words();
         let record = InstanceRecord {

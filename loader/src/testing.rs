@@ -184,6 +184,7 @@ impl TestArtifact {
             },
             init: NONE,
             wit: Span::default(),
+            metering: 0,
         };
         let mut meta = MetaBuilder::new(header);
         meta.header.producer = meta.blob.intern(b"the loader's tests");

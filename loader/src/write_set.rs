@@ -56,6 +56,11 @@ pub(crate) struct WriteSet {
 }
 
 impl WriteSet {
+    /// Bytes of all its pages.
+    pub(crate) fn len(&self) -> usize {
+        self.runs.iter().map(Range::len).sum()
+    }
+
     /// The parts of `range` that are not in it.
     pub(crate) fn outside(&self, range: Range<usize>) -> Vec<Range<usize>> {
         let mut parts = Vec::new();

@@ -109,7 +109,7 @@ fn damage(text: &str, explore: fn(&Artifact)) {
     let meta = bytes.windows(MAGIC.len()).position(|window| window == MAGIC).expect("has tables");
     let end = (meta + 4096).min(bytes.len());
     // Where the initialiser is, which instantiating would run: just before the span of the WIT text.
-    let init = meta + Header::SIZE - 12..meta + Header::SIZE - 8;
+    let init = meta + Header::SIZE - 16..meta + Header::SIZE - 12;
     std::fs::write(&path, &bytes).unwrap();
     let file = std::fs::File::options().write(true).open(&path).unwrap();
     let mut opened = 0;

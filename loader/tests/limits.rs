@@ -10,7 +10,7 @@ const GROWING: &str = r#"(module (memory (export "m") 1) (table (export "t") 2 f
     (func (export "grow_table") (param i32) (result i32) (table.grow (ref.null func) (local.get 0))))"#;
 
 fn limits(memory_bytes: u64, table_elements: u64) -> Limits {
-    Limits { memory_bytes: Some(memory_bytes), table_elements: Some(table_elements) }
+    Limits { memory_bytes: Some(memory_bytes), table_elements: Some(table_elements), ..Limits::default() }
 }
 
 #[test]

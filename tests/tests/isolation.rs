@@ -371,7 +371,7 @@ fn limits_and_failed_starts_leave_nothing() {
                 }
             });
             let bound = linker.bind(&failing).unwrap();
-            let bound = bound.limits(Limits { memory_bytes: Some(3 * PAGE as u64), table_elements: None });
+            let bound = bound.limits(Limits { memory_bytes: Some(3 * PAGE as u64), ..Limits::default() });
             for _ in 0..3 {
                 let result = catch_unwind(AssertUnwindSafe(|| bound.instantiate(()).map(drop)));
                 assert_eq!(result.is_ok_and(|result| result.is_ok()), failure >= 2);

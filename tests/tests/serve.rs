@@ -327,6 +327,19 @@ fn a_guest_that_spins_is_stopped() {
 }
 
 #[test]
+fn a_guest_without_fuel_is_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spins.wat");
+    std::fs::write(&path, SPINS).unwrap();
+    let server = Server::start(&path, &["--fuel=1000000", "--access-log"]);
+    for _ in 0..3 {
+        assert_eq!(server.request("GET", "/", "").status, 500);
+        server.says("out of fuel");
+    }
+    assert!(server.says("\"GET /\" 500").ends_with(" trap"));
+}
+
+#[test]
 fn requests_under_way_are_finished_at_the_end() {
     let Some(guest) = guest("rs-http.p2.wasm") else { return };
     let mut server = Server::start(&guest, &["--grace=20s"]);

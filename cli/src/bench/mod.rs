@@ -38,6 +38,7 @@ const LARGEST_BATCH: u64 = 1024;
 
 pub(crate) fn run(mut args: BenchArgs) -> Result<ExitCode, Error> {
     find_file(&mut args);
+    args.codegen.metered = args.metering.fuel;
     let (artifact, source) = artifact::open(&args.file, &args.cache, &args.codegen)?;
     let (path, _temporary) = file(source)?;
     let samples = args.iterations as usize;

@@ -19,6 +19,7 @@ pub(crate) fn to_json(report: &Report) -> Value {
         "digest": report.digest,
         "digest_matches": report.digest_matches,
         "abi_version": report.abi_version,
+        "metered": report.metered,
         "init": report.init,
         "imports": imports
             .map(|row| json!({ "module": row.module, "name": row.name, "kind": row.kind, "type": row.ty }))

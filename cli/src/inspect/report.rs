@@ -32,6 +32,8 @@ pub(crate) struct Report {
     pub(crate) digest_matches: bool,
     /// ABI version.
     pub(crate) abi_version: u32,
+    /// Whether code counts fuel.
+    pub(crate) metered: bool,
     /// Whether instantiating runs code.
     pub(crate) init: bool,
     /// What only a component has.
@@ -139,6 +141,7 @@ impl Report {
             digest: header.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
             digest_matches: artifact.is_intact(),
             abi_version: header.abi_version,
+            metered: header.metering != 0,
             init: header.init != NONE,
             component: Component::new(&meta),
             imports: imports(&meta),

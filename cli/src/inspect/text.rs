@@ -125,6 +125,7 @@ fn identity(f: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         ("producer", report.producer.clone()),
         ("digest", format!("{} ({digest})", report.digest)),
         ("ABI version", report.abi_version.to_string()),
+        ("fuel", if report.metered { "is counted" } else { "is not counted" }.to_owned()),
         ("initialiser", if report.init { "runs at instantiation" } else { "none" }.to_owned()),
     ];
     columns(f, rows.map(|(name, value)| vec![name.to_owned(), value]).into())

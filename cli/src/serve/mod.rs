@@ -41,7 +41,7 @@ use worker::Listener;
 /// What handlers of requests export.
 const HANDLER: &str = "wasi:http/incoming-handler";
 
-pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Error> {
+pub(crate) fn run(mut args: ServeArgs) -> Result<ExitCode, Error> {
     // Before anything is compiled, so that a mistake costs no time.
     let grants = grants(&args)?;
     let denials = Denials::default();
@@ -49,10 +49,12 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Error> {
     let log = AccessLog::open(args.access_log.as_ref())?;
     let listeners = worker::bind_all(args.addr, workers(&args))?;
     let addr = listeners[0].addr()?;
+    args.codegen.metered = args.fuel.is_some();
     let (first_artifact, source) = artifact::open(&args.file, &args.cache, &args.codegen)?;
 
     let stats: Arc<[Stats]> = listeners.iter().map(|_| Stats::default()).collect();
     let failures = Arc::new(Failures::default());
+    let idle_memory = args.idle_memory / listeners.len() as u64;
     // Each worker opens the artifact and the grants for itself: slots and reference counts are no other thread's.
     let services = (0..listeners.len()).map(|index| {
         let (artifact, template) = match index {
@@ -63,6 +65,7 @@ pub(crate) fn run(args: ServeArgs) -> Result<ExitCode, Error> {
                 (artifact, template(&grants, &args.file, &denials)?)
             }
         };
+        artifact.limit_idle_memory(idle_memory);
         let proxy = Proxy::new(bind(&artifact, &args)?, |ctx: &mut Ctx| ctx).timeout(Some(args.timeout));
         Ok(Service::new(proxy, template, log.clone(), failures.clone(), stats.clone(), index))
     });
@@ -155,7 +158,10 @@ fn bind(artifact: &Artifact, args: &ServeArgs) -> Result<Bound<Ctx>, Error> {
     preview2::add_to_linker(&mut linker, |ctx: &mut Ctx| ctx);
     http::add_to_linker(&mut linker, |ctx: &mut Ctx| ctx);
     let bound = linker.bind(artifact).map_err(|error| Error::context("cannot bind the imports", error))?;
-    let limits = Limits { memory_bytes: args.max_memory, ..Limits::default() };
+    if args.fuel.is_some() {
+        artifact::check_metered(&args.file, artifact)?;
+    }
+    let limits = Limits { memory_bytes: args.max_memory, fuel: args.fuel, ..Limits::default() };
     let bound = bound.limits(limits);
     let handles = |interface: &str| interface.split('@').next() == Some(HANDLER);
     if !bound.exports().any(|(interface, name, _)| handles(interface) && name == "handle") {

@@ -5,11 +5,12 @@ use std::panic::{self, AssertUnwindSafe};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use precast_compiler::{Error as CompileError, MemoryModel, Options};
+use precast_compiler::{Error as CompileError, Options};
 
 use super::component::{self, Modules, Shape};
 use super::header::Header;
 use super::script::Module;
+use crate::codegen::ScriptArgs;
 use crate::error::Error;
 
 /// What became of a module.
@@ -55,16 +56,16 @@ pub(super) struct Built {
 pub(super) struct Compiler<'a> {
     folder: &'a Path,
     header: Header,
-    memory: MemoryModel,
+    codegen: ScriptArgs,
     modules: Modules,
     count: usize,
 }
 
 impl<'a> Compiler<'a> {
-    /// A compiler for a script with that header, which writes to `folder` and lays memories out as `memory` says.
-    pub(super) fn new(folder: &'a Path, header: Header, memory: MemoryModel) -> Self {
+    /// A compiler for a script with that header, which writes to `folder` and compiles as `codegen` says.
+    pub(super) fn new(folder: &'a Path, header: Header, codegen: ScriptArgs) -> Self {
         panic::set_hook(Box::new(remember_panic));
-        Compiler { folder, header, memory, modules: Modules::new(), count: 0 }
+        Compiler { folder, header, codegen, modules: Modules::new(), count: 0 }
     }
 
     /// Compiles a module of the script.
@@ -110,7 +111,8 @@ impl<'a> Compiler<'a> {
     fn compile(&mut self, bytes: &[u8], links: Vec<(String, Vec<u8>)>) -> Result<Compiled, Error> {
         let options = Options {
             canonicalize_nans: self.header.canonicalize_nans,
-            memory_model: self.memory,
+            fuel: self.codegen.metering.fuel,
+            memory_model: self.codegen.memory.model(),
             links,
             ..Options::default()
         };

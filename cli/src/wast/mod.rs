@@ -34,7 +34,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use crate::codegen::MemoryArgs;
+use crate::codegen::ScriptArgs;
 use crate::error::Error;
 use expectations::{Expectations, Verdict};
 use runner::Runner;
@@ -76,7 +76,7 @@ pub(crate) struct WastArgs {
     timeout: u32,
 
     #[command(flatten)]
-    memory: MemoryArgs,
+    codegen: ScriptArgs,
 
     /// Run the one script in this process and report to the runner that started it, with artifacts in this folder
     #[arg(long, value_name = "DIR", hide = true)]
@@ -90,13 +90,13 @@ pub(crate) struct WastArgs {
 /// exit status 1.
 pub(crate) fn run(args: WastArgs) -> Result<ExitCode, Error> {
     if let Some(artifacts) = &args.artifacts {
-        process::run(&args.paths[0], artifacts, args.memory.model())?;
+        process::run(&args.paths[0], artifacts, args.codegen)?;
         return Ok(ExitCode::SUCCESS);
     }
     let expectations = args.expect.as_deref().map(Expectations::read).transpose()?.unwrap_or_default();
     let scripts = scripts::find(&args.paths)?;
     let jobs = args.jobs.map(usize::from).or_else(|| std::thread::available_parallelism().ok().map(usize::from));
-    let runner = Runner::new(Duration::from_secs(args.timeout.into()), args.memory)?;
+    let runner = Runner::new(Duration::from_secs(args.timeout.into()), args.codegen)?;
 
     let mut out = std::io::stdout().lock();
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);

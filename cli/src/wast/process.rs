@@ -15,18 +15,17 @@ use super::report::{Event, Place};
 use super::script::{self, Script};
 use super::spectest;
 use super::stop::Outcome;
-use precast_compiler::MemoryModel;
-
+use crate::codegen::ScriptArgs;
 use crate::error::Error;
 
 /// Runs the script at `path`, writing artifacts to the folder `artifacts`, and tells everything on standard output.
 ///
 /// # Errors
 /// If it cannot go on at all; what the script does wrong is told, not returned.
-pub(super) fn run(path: &Path, artifacts: &Path, memory: MemoryModel) -> Result<(), Error> {
+pub(super) fn run(path: &Path, artifacts: &Path, codegen: ScriptArgs) -> Result<(), Error> {
     let text = std::fs::read(path).map_err(|error| Error::read(path, error))?;
     let outcome = match String::from_utf8(text) {
-        Ok(text) => run_text(&text, artifacts, memory)?,
+        Ok(text) => run_text(&text, artifacts, codegen)?,
         Err(_) => Err((Place::START, "not a script: malformed UTF-8".into())),
     };
     if let Err((place, message)) = outcome {
@@ -38,7 +37,7 @@ pub(super) fn run(path: &Path, artifacts: &Path, memory: MemoryModel) -> Result<
 }
 
 /// Runs a script; the inner error is for a text that is none.
-fn run_text(text: &str, folder: &Path, memory: MemoryModel) -> Result<Result<(), (Place, String)>, Error> {
+fn run_text(text: &str, folder: &Path, codegen: ScriptArgs) -> Result<Result<(), (Place, String)>, Error> {
     let tokens = match script::lex(text) {
         Ok(tokens) => tokens,
         Err(error) => return Ok(Err(error)),
@@ -49,7 +48,7 @@ fn run_text(text: &str, folder: &Path, memory: MemoryModel) -> Result<Result<(),
     };
     tell(Event::Total(script.directives.len()))?;
 
-    let mut compiler = Compiler::new(folder, Header::parse(text), memory);
+    let mut compiler = Compiler::new(folder, Header::parse(text), codegen);
     let host = spectest::compile(&mut compiler)?;
     let mut built = Built::default();
     for module in &script.modules {

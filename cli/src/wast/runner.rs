@@ -10,7 +10,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::report::{Event, Report};
-use crate::codegen::MemoryArgs;
+use crate::codegen::ScriptArgs;
 use crate::error::Error;
 
 /// How much of a process's standard error is kept to explain its death: the last bytes.
@@ -22,15 +22,15 @@ pub(super) struct Runner {
     /// Removed with the runner. It is not the processes' own, since one that crashes cannot clean up.
     artifacts: tempfile::TempDir,
     timeout: Duration,
-    memory: MemoryArgs,
+    codegen: ScriptArgs,
 }
 
 impl Runner {
-    /// A runner that gives each script `timeout`, and lays memories out as `memory` says.
-    pub(super) fn new(timeout: Duration, memory: MemoryArgs) -> Result<Self, Error> {
+    /// A runner that gives each script `timeout`, and compiles modules as `codegen` says.
+    pub(super) fn new(timeout: Duration, codegen: ScriptArgs) -> Result<Self, Error> {
         let program = std::env::current_exe().map_err(|error| Error::context("cannot find this program", error))?;
         let artifacts = tempfile::tempdir().map_err(|error| Error::context("cannot make a temporary folder", error))?;
-        Ok(Runner { program, artifacts, timeout, memory })
+        Ok(Runner { program, artifacts, timeout, codegen })
     }
 
     /// Runs `scripts`, `jobs` at once, and hands their reports to `told` in their order.
@@ -83,7 +83,7 @@ impl Runner {
             .arg("wast")
             .arg("--artifacts")
             .arg(&artifacts)
-            .args(self.memory.as_args())
+            .args(self.codegen.as_args())
             .arg("--")
             .arg(path)
             // The scripts are run in parallel, so their modules need not be compiled so.

@@ -3,6 +3,7 @@
 mod common;
 mod compile;
 mod components;
+mod fuel;
 mod init;
 mod reports;
 mod run;

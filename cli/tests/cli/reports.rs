@@ -62,6 +62,7 @@ fn inspect_prints_json_with_stable_keys() {
         "digest_matches",
         "abi_version",
         "init",
+        "metered",
         "imports",
         "exports",
         "memories",

@@ -61,6 +61,7 @@ fn header(input: &LinkInput<'_>) -> Header {
         layout: input.program.layout,
         init: input.text.offset(Symbol::Init).unwrap_or(NONE),
         wit: Span::default(),
+        metering: input.program.metered.into(),
     }
 }
 
@@ -73,8 +74,9 @@ fn producer(input: &LinkInput<'_>) -> String {
         OptLevel::SpeedAndSize => "speed-and-size",
     };
     let nans = if options.canonicalize_nans { "; nans=canonical" } else { "" };
+    let fuel = if options.fuel { "; fuel" } else { "" };
     let stack = options.stack_size;
-    format!("{}; opt={opt_level}; cpu={}{nans}; stack={stack}", crate::VERSION, cpu(options))
+    format!("{}; opt={opt_level}; cpu={}{nans}{fuel}; stack={stack}", crate::VERSION, cpu(options))
 }
 
 /// The level that has exactly these features, or their names.

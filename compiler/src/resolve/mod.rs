@@ -136,6 +136,7 @@ fn assemble<'a>(
         exports: Vec::new(),
         rows,
         layout,
+        metered: options.fuel,
         foreign_funcrefs: false,
         helpers,
         component: None,

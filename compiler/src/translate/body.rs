@@ -68,6 +68,7 @@ fn translate(
         }
     }
 
+    t.begin_metering();
     let mut operators = OperatorsReader::new(locals.get_binary_reader());
     while !operators.eof() {
         let (op, offset) = operators.read_with_offset().map_err(invalid)?;
@@ -116,6 +117,7 @@ impl FuncTranslator<'_> {
         }
         // A module has less than 4 GiB.
         self.builder.set_srcloc(SourceLoc::new(offset as u32));
+        self.charge(op);
         let known = control::operator(self, op)
             || numeric::operator(self, op)
             || memory::operator(self, op)

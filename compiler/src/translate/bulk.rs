@@ -29,6 +29,7 @@ pub(super) fn operator(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 impl FuncTranslator<'_> {
     fn memory_fill(&mut self, memory: u32) {
         let (to, value, len) = self.pop3();
+        self.charge_bytes(len);
         let failed = if self.has_helper(Helper::MemoryFill, memory) {
             self.call_helper(Helper::MemoryFill, [to, value, len])
         } else {
@@ -39,6 +40,7 @@ impl FuncTranslator<'_> {
 
     fn memory_copy(&mut self, to_memory: u32, from_memory: u32) {
         let (to, from, len) = self.pop3();
+        self.charge_bytes(len);
         let failed = if to_memory == from_memory && self.has_helper(Helper::MemoryCopy, to_memory) {
             self.call_helper(Helper::MemoryCopy, [to, from, len])
         } else {
@@ -75,6 +77,7 @@ impl FuncTranslator<'_> {
     /// Pops offset in the memory, offset in the segment and length.
     pub(super) fn memory_init(&mut self, memory: u32, segment: u32) {
         let (to, from, len) = self.pop3();
+        self.charge_bytes(len);
         let (memory, segment) = (self.memory_row(memory), self.i32(self.env.data[segment as usize].row));
         let to = self.extend(to);
         let arguments = [memory, segment, to, from, len];
@@ -83,6 +86,7 @@ impl FuncTranslator<'_> {
 
     fn table_fill(&mut self, table: u32) {
         let (to, value, len) = self.pop3();
+        self.charge_elements(len);
         let table = self.table_row(table);
         let (to, len) = (self.extend(to), self.extend(len));
         self.call_checked(Builtin::table_fill, &[table, to, value, len], TrapCode::TableOutOfBounds);
@@ -90,6 +94,7 @@ impl FuncTranslator<'_> {
 
     fn table_copy(&mut self, to_table: u32, from_table: u32) {
         let (to, from, len) = self.pop3();
+        self.charge_elements(len);
         let (to_table, from_table) = (self.table_row(to_table), self.table_row(from_table));
         let (to, from, len) = (self.extend(to), self.extend(from), self.extend(len));
         let arguments = [to_table, from_table, to, from, len];
@@ -99,6 +104,7 @@ impl FuncTranslator<'_> {
     /// Pops index in the table, index in the segment and length.
     pub(super) fn table_init(&mut self, table: u32, segment: u32) {
         let (to, from, len) = self.pop3();
+        self.charge_elements(len);
         let (table, segment) = (self.table_row(table), self.i32(self.env.elements[segment as usize].row));
         let to = self.extend(to);
         self.call_checked(Builtin::table_init, &[table, segment, to, from, len], TrapCode::TableOutOfBounds);

@@ -54,6 +54,7 @@ pub(super) fn operator(t: &mut FuncTranslator<'_>, op: &Operator<'_>) -> bool {
 impl FuncTranslator<'_> {
     /// Pops the arguments of a function of the module's index space, calls it and pushes the results.
     pub(super) fn call_function(&mut self, func: u32, tail: Tail) {
+        self.spill_fuel();
         let (place, ty) = self.env.funcs[func as usize];
         let arguments = self.pop_many(self.program.types[ty].params.len());
         let results = match place {
@@ -72,6 +73,7 @@ impl FuncTranslator<'_> {
 
     /// `call_indirect`: pops the index and the arguments, pushes the results.
     fn call_table(&mut self, table: u32, ty: u32, tail: Tail) {
+        self.spill_fuel();
         let ty = self.env.types[ty as usize];
         let index = self.pop();
         let arguments = self.pop_many(self.program.types[ty].params.len());
@@ -231,7 +233,10 @@ impl FuncTranslator<'_> {
 
     fn finish_call(&mut self, results: &[Value], tail: Tail) {
         match tail {
-            Tail::No => self.stack.extend_from_slice(results),
+            Tail::No => {
+                self.stack.extend_from_slice(results);
+                self.reload_fuel();
+            }
             Tail::Yes => self.set_dead(),
         }
     }

@@ -70,6 +70,8 @@ impl<'a> FuncTranslator<'a> {
         let height = self.control.innermost().height;
         self.stack.truncate(height);
         self.stack.extend_from_slice(self.builder.block_params(header));
+        self.arrive();
+        self.spill_fuel();
     }
 
     /// Where the condition is false is sealed at the `else` or `end`: without an `else` the true part may join it.
@@ -79,6 +81,7 @@ impl<'a> FuncTranslator<'a> {
         let operands = self.peek_many(params.len()).to_vec();
         self.cost.move_operands(operands.len());
         let (then, otherwise) = (self.builder.create_block(), self.builder.create_block());
+        self.settle();
         self.ins().brif(condition, then, &[], otherwise, &[]);
         self.begin(Kind::If(Some((otherwise, operands))), ty);
         self.builder.switch_to_block(then);
@@ -104,11 +107,17 @@ impl<'a> FuncTranslator<'a> {
             && let Some((otherwise, operands)) = otherwise.take()
         {
             self.stack.truncate(frame.height);
-            self.builder.switch_to_block(otherwise);
-            self.builder.seal_block(otherwise);
-            self.stack.extend(operands);
-            self.control.dead = false;
+            self.begin_otherwise(otherwise, operands);
         }
+    }
+
+    /// Continues where the condition is false, with the operands that the true part started with too.
+    fn begin_otherwise(&mut self, otherwise: Block, operands: Vec<Value>) {
+        self.builder.switch_to_block(otherwise);
+        self.builder.seal_block(otherwise);
+        self.stack.extend(operands);
+        self.control.dead = false;
+        self.arrive();
     }
 
     fn end(&mut self) {
@@ -128,10 +137,7 @@ impl<'a> FuncTranslator<'a> {
                     self.jump(join, results.len());
                 }
                 self.stack.truncate(height);
-                self.builder.switch_to_block(otherwise);
-                self.builder.seal_block(otherwise);
-                self.stack.extend(operands);
-                self.control.dead = false;
+                self.begin_otherwise(otherwise, operands);
             }
             Kind::Function => {}
         }
@@ -164,6 +170,7 @@ impl<'a> FuncTranslator<'a> {
         let (target, count) = (self.branch_target(depth), self.branch_arity(depth));
         let operands = self.block_args(count);
         let otherwise = self.builder.create_block();
+        self.settle();
         self.ins().brif(condition, target, &operands, otherwise, &[]);
         self.builder.switch_to_block(otherwise);
         self.builder.seal_block(otherwise);
@@ -189,6 +196,7 @@ impl<'a> FuncTranslator<'a> {
             calls.push(BlockCall::new(block, [], &mut self.builder.func.dfg.value_lists));
         }
         if let Some((default, calls)) = calls.split_last() {
+            self.settle();
             let table = self.builder.create_jump_table(JumpTableData::new(*default, calls));
             self.ins().br_table(index, table);
         }
@@ -211,6 +219,7 @@ impl<'a> FuncTranslator<'a> {
 
     /// Returns `results` as the function's convention has it.
     pub(super) fn emit_return(&mut self, results: &[Value]) {
+        self.spill_fuel();
         match self.return_area {
             Some(area) => {
                 self.store_cells(area, results);
@@ -224,6 +233,7 @@ impl<'a> FuncTranslator<'a> {
 
     /// Ends in a trap.
     pub(super) fn trap(&mut self, code: TrapCode) {
+        self.spill_fuel();
         self.ins().trap(trap_code(code));
         self.set_dead();
     }
@@ -236,6 +246,7 @@ impl<'a> FuncTranslator<'a> {
 
     /// Jumps to `block` with the topmost `count` operands, which stay.
     fn jump(&mut self, block: Block, count: usize) {
+        self.settle();
         let operands = self.block_args(count);
         self.ins().jump(block, &operands);
     }

@@ -111,5 +111,6 @@ impl FuncTranslator<'_> {
         self.builder.seal_block(block);
         self.stack.extend_from_slice(self.builder.block_params(block));
         self.control.dead = false;
+        self.arrive();
     }
 }

@@ -19,6 +19,7 @@ mod init;
 mod limits;
 mod locals;
 mod memory;
+mod meter;
 mod numeric;
 mod reference;
 mod signature;

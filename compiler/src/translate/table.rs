@@ -73,6 +73,7 @@ impl FuncTranslator<'_> {
         let (value, delta) = self.pop2();
         let (row, delta) = (self.table_row(table), self.extend(delta));
         let old = self.call_builtin(Builtin::table_grow, &[row, delta, value])[0];
+        self.charge_growth(old, delta);
         let old = self.ins().ireduce(I32, old);
         self.push(old);
     }

@@ -11,6 +11,7 @@ use precast_abi::trap::TrapCode;
 use super::frame::Control;
 use super::limits::Cost;
 use super::locals::Locals;
+use super::meter::Meter;
 use crate::program::{Env, Group, Program, Symbol, TypeId};
 
 /// Kinds of memory that never overlap, so that the code generator may assume that a store to one leaves the others
@@ -39,10 +40,12 @@ pub(super) enum Region {
     Cells = 8,
     /// State of the glue of a component.
     Glue = 9,
+    /// The loader's context.
+    Context = 10,
 }
 
 impl Region {
-    const COUNT: usize = 10;
+    const COUNT: usize = 11;
 
     fn description(self) -> &'static str {
         match self {
@@ -55,6 +58,7 @@ impl Region {
             Region::ImportedSizes => "imported sizes",
             Region::Cells => "cells of a call",
             Region::Glue => "state of glue",
+            Region::Context => "context",
         }
     }
 }
@@ -101,6 +105,8 @@ pub(super) struct FuncTranslator<'a> {
     regions: [Option<AliasRegion>; Region::COUNT],
     /// Whether this is the initialiser, in which what is constant elsewhere has yet to be written.
     pub(super) initialising: bool,
+    /// What counts the operators that are executed, in a function of a module that is metered.
+    pub(super) meter: Option<Meter>,
     /// What the function costs to compile beyond its length.
     pub(super) cost: Cost,
 }
@@ -133,6 +139,7 @@ impl<'a> FuncTranslator<'a> {
             cells: None,
             regions: [None; Region::COUNT],
             initialising: false,
+            meter: None,
             cost: Cost::default(),
         }
     }

@@ -190,6 +190,7 @@ fn headers_that_contradict_the_file_are_refused() {
     malformed(|parts| parts.meta.header.image_offset += 8);
     malformed(|parts| parts.meta.header.image_len += 100 * PAGE);
     malformed(|parts| parts.meta.header.init = u32::MAX - 1);
+    malformed(|parts| parts.meta.header.metering = 2);
     malformed(|parts| parts.meta.header.layout.page_size = 0);
     malformed(|parts| parts.meta.header.layout.page_size = 4095);
     malformed(|parts| parts.meta.header.layout.host_size = 0);

@@ -216,6 +216,14 @@ impl<T> Instance<T> {
         Ok((ExportSite::new(bindings, ty, signature, row.target.clone()), ambiguity))
     }
 
+    pub(crate) fn store(&self) -> &Store<T> {
+        &self.store
+    }
+
+    pub(crate) fn store_mut(&mut self) -> &mut Store<T> {
+        &mut self.store
+    }
+
     pub(crate) fn linked(&self) -> &Linked<T> {
         // SAFETY: the record is alive and keeps its bindings, which are those of the `Bound<T>` that made this instance.
         unsafe { linked(&*Arc::as_ptr(&(*self.record()).bindings)) }

@@ -42,6 +42,7 @@ fn builder() -> MetaBuilder {
         },
         init: NONE,
         wit: Span::default(),
+        metering: 0,
     })
 }
 

@@ -13,6 +13,7 @@ use precast_abi::trap::TrapCode;
 
 use super::{Abort, Border, Context, MAX_DEPTH, status};
 use crate::backtrace::Backtrace;
+use crate::fuel;
 use crate::interrupt::Watch;
 use crate::signal;
 use crate::sys::Registers;
@@ -194,7 +195,13 @@ unsafe fn why_abandoned(activation: &Activation, status: u32) -> Box<Abort> {
         && let Some((code, registers)) = activation.fault.take()
     {
         // SAFETY: the caller's promise.
-        let backtrace = unsafe { Backtrace::of_fault(activation, &registers) };
+        let backtrace = unsafe {
+            if code == TrapCode::OutOfFuel {
+                // What the guest was about to do took more than there was.
+                (*activation.context).fuel = fuel::USED_UP;
+            }
+            Backtrace::of_fault(activation, &registers)
+        };
         return Box::new(Abort::Trap(Trap::new(code, backtrace)));
     }
     // SAFETY: the caller's promise.

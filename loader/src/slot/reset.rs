@@ -37,6 +37,40 @@ const MAX_RUNS: usize = 10_000;
 /// Those that there are.
 static RUNS: AtomicUsize = AtomicUsize::new(0);
 
+#[cfg(not(test))]
+fn max_runs() -> usize {
+    MAX_RUNS
+}
+
+#[cfg(test)]
+fn max_runs() -> usize {
+    if refusals::RUNS.get() { 0 } else { MAX_RUNS }
+}
+
+/// What the system refuses on this thread, in tests.
+#[cfg(test)]
+pub(super) mod refusals {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        /// More mappings.
+        pub(crate) static RUNS: Cell<bool> = const { Cell::new(false) };
+        /// To protect pages, after so many times.
+        pub(crate) static AFTER: Cell<Option<usize>> = const { Cell::new(None) };
+    }
+
+    pub(super) fn call() -> io::Result<()> {
+        match AFTER.get() {
+            Some(0) => Err(io::ErrorKind::OutOfMemory.into()),
+            left => {
+                AFTER.set(left.map(|left| left - 1));
+                Ok(())
+            }
+        }
+    }
+}
+
 /// Of a slot whose accessible memory is read-only but for the set, and what was written late.
 #[derive(Debug)]
 pub(super) struct Frozen {
@@ -89,7 +123,8 @@ impl Slot {
             let late: Vec<_> =
                 frozen.late.pages().map(|page| offset(page)..offset(page) + memory::page_size()).collect();
             for page in &late {
-                self.restore(page.clone(), How::Store);
+                // Most are not written again.
+                self.give_pages_back(page.clone())?;
                 // SAFETY: the page is accessible memory of the slot.
                 unsafe { memory::make_readable(self.at(page.start), page.len()) }
                     .map_err(SlotError::os("protect a page"))?;
@@ -103,7 +138,7 @@ impl Slot {
 
     /// Restores what the kernel says was written since the slot was mapped.
     fn restore_written(&mut self) -> Result<(), SlotError> {
-        let plan = &*self.blueprint;
+        let plan = Arc::clone(&self.blueprint);
         let mut keep = RESIDENT_LIMIT;
         let mut written = Vec::new();
         let mut is_all = true;
@@ -120,9 +155,11 @@ impl Slot {
         if is_all {
             plan.learner.observe(&written, &plan.others);
         }
+        self.kept = written.iter().map(Range::len).sum();
         // What does not belong to the set is not kept, so that an instance that wrote a lot does not cost memory for long.
         if let Some(set) = plan.learner.set() {
             for rest in written.iter().flat_map(|written| set.outside(written.clone())) {
+                self.kept -= rest.len();
                 self.give_pages_back(rest)?;
             }
         }
@@ -148,10 +185,14 @@ impl Slot {
         if self.version == self.blueprint.learner.version() {
             return Ok(());
         }
-        drop(self.frozen.take());
-        let set = self.blueprint.learner.set();
+        let (old, set) = (self.frozen.take(), self.blueprint.learner.set());
+        if let (Some(old), Some(set)) = (old, &set) {
+            for left in old.set.runs.iter().flat_map(|run| set.outside(run.clone())) {
+                self.give_pages_back(left)?;
+            }
+        }
         self.version = set.as_ref().map_or(0, |set| set.version);
-        let set = set.filter(|set| RUNS.load(Ordering::Relaxed) + set.runs.len() <= MAX_RUNS);
+        let set = set.filter(|set| RUNS.load(Ordering::Relaxed) + set.runs.len() <= max_runs());
         match set.filter(|set| self.protect(set).is_ok()) {
             Some(set) => {
                 RUNS.fetch_add(set.runs.len(), Ordering::Relaxed);
@@ -162,6 +203,7 @@ impl Slot {
                 };
                 let accessible = plan.others.iter().map(addresses).collect();
                 let late = LateWrites::new(addresses(&(0..plan.slot_size)), accessible);
+                self.kept = set.len();
                 self.frozen = Some(Frozen { set, late });
             }
             None => {
@@ -181,9 +223,13 @@ impl Slot {
         // good as new ones.
         unsafe {
             for range in &self.blueprint.others {
+                #[cfg(test)]
+                refusals::call()?;
                 memory::make_readable(self.at(range.start), range.len())?;
             }
             for run in &set.runs {
+                #[cfg(test)]
+                refusals::call()?;
                 memory::open(self.at(run.start), run.len())?;
                 memory::populate(self.at(run.start), run.len());
             }
@@ -237,6 +283,7 @@ impl Slot {
         for (memory, size) in self.blueprint.memories.iter().zip(&mut self.sizes) {
             *size = memory.initial;
         }
+        self.kept_growth = self.kept_growth.max(GROWN_LIMIT - keep);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use precast_abi::slot::{GUARDED_RESERVATION, WASM_PAGE};
 
+use super::reset::refusals;
 use super::*;
 use crate::Artifact;
 use crate::testing::{BASE, Guest, PAGE, SECOND_MEMORY, TestArtifact};
@@ -116,6 +117,87 @@ fn learnt(artifact: &Artifact) -> Slot {
     }
     assert!(slot.frozen.is_some());
     slot
+}
+
+/// Uses a slot that asks the kernel what was written, and to which all sets are refused.
+fn use_unprotected(slot: &mut Slot, expected: [u8; 32]) {
+    assert!(slot.frozen.is_none());
+    let anywhere: Vec<_> = slot.blueprint.accessible.iter().flat_map(|range| range.clone().step_by(4096)).collect();
+    for some in anywhere.chunks(40) {
+        some.iter().for_each(|at| write(slot, *at as u64, 0xee));
+        assert_ne!(slot.hash(), expected);
+        slot.reset().unwrap();
+        assert_eq!(slot.hash(), expected);
+        assert!(slot.frozen.is_none());
+    }
+}
+
+#[test]
+fn where_the_system_refuses_to_protect_pages_all_are_writable() {
+    for after in 0.. {
+        let artifact = TestArtifact::new().open();
+        let first = learnt(&artifact);
+        let calls = first.blueprint.others.len() + first.frozen.as_ref().unwrap().set.runs.len();
+        if after == calls {
+            break;
+        }
+        refusals::AFTER.set(Some(after));
+        let mut slot = fresh(&artifact);
+        assert_eq!(refusals::AFTER.get(), Some(0), "as many calls went well");
+        let expected = slot.hash();
+        use_unprotected(&mut slot, expected);
+        refusals::AFTER.set(None);
+    }
+}
+
+#[test]
+fn a_slot_to_which_a_set_was_refused_follows_the_next() {
+    let artifact = TestArtifact::new().open();
+    let mut first = learnt(&artifact);
+    refusals::AFTER.set(Some(1));
+    let mut slot = fresh(&artifact);
+    refusals::AFTER.set(None);
+    let expected = slot.hash();
+    for _ in 0..2 {
+        assert!(slot.frozen.is_none());
+        write(&first, BASE + 5 * PAGE, 1);
+        first.reset().unwrap();
+    }
+    slot.reset().unwrap();
+    assert!(slot.frozen.is_some() && slot.version == first.version);
+    assert_eq!((first.hash(), slot.hash()), (expected, expected));
+}
+
+#[test]
+fn a_slot_to_which_the_next_set_is_refused_is_writable() {
+    let artifact = TestArtifact::new().open();
+    let mut slot = learnt(&artifact);
+    let expected = slot.hash();
+    write(&slot, BASE + 5 * PAGE, 1);
+    slot.reset().unwrap();
+    write(&slot, BASE + 5 * PAGE, 1);
+    refusals::AFTER.set(Some(2));
+    slot.reset().unwrap();
+    assert_eq!((slot.hash(), refusals::AFTER.get()), (expected, Some(0)));
+    use_unprotected(&mut slot, expected);
+    refusals::AFTER.set(None);
+}
+
+#[test]
+fn slots_beyond_the_mappings_that_there_may_be_ask_the_kernel() {
+    let artifact = TestArtifact::new().open();
+    let mut slot = learnt(&artifact);
+    let expected = slot.hash();
+    refusals::RUNS.set(true);
+    assert!(fresh(&artifact).frozen.is_none());
+    // One that follows a set goes on with it, until there is another.
+    for _ in 0..2 {
+        assert!(slot.frozen.is_some());
+        write(&slot, BASE + 5 * PAGE, 1);
+        slot.reset().unwrap();
+    }
+    use_unprotected(&mut slot, expected);
+    refusals::RUNS.set(false);
 }
 
 #[test]

@@ -11,7 +11,8 @@
 pub struct HostWords;
 
 impl HostWords {
-    /// Pointer to the loader's execution context of the store: the stack to switch to. Compiled code only passes it on.
+    /// Pointer to the loader's execution context of the store: the stack to switch to. Compiled code passes it on, and
+    /// metered code counts in it: [`Context`].
     pub const CONTEXT: i32 = 0;
     /// Pointer to the table of builtins: one code pointer each, in the order of `precast_builtins`.
     pub const BUILTINS: i32 = 8;
@@ -22,6 +23,16 @@ impl HostWords {
     pub const DETAIL: i32 = 24;
     /// Size in bytes; what follows is at a multiple of 16.
     pub const SIZE: i32 = 64;
+}
+
+/// What metered code knows of the loader's context, to which [`HostWords::CONTEXT`] points. (See
+/// [`crate::meta::Header::metering`].)
+pub struct Context;
+
+impl Context {
+    /// The complement of what is left of the store's fuel, 64 bits: it counts up, and code traps with
+    /// [`crate::trap::TrapCode::OutOfFuel`] where it would overflow.
+    pub const FUEL: i32 = 40;
 }
 
 /// A function that the instance imports.

@@ -53,6 +53,8 @@ record! {
         pub init: u32,
         /// A component's interface as WIT text; empty if it is not known.
         pub wit: Span,
+        /// Whether code counts what it executes, in [`crate::host::Context::FUEL`]: 0 or 1.
+        pub metering: u32,
     }
 }
 
@@ -549,6 +551,7 @@ mod tests {
             },
             init: NONE,
             wit: Span::default(),
+            metering: 1,
         }
     }
 

@@ -52,6 +52,8 @@ pub enum TrapCode {
     HandleTableFull = 22,
     /// A borrowed handle where an owned one is needed. The detail is the handle.
     NotOwned = 23,
+    /// Metered code has used all of its store's fuel.
+    OutOfFuel = 249,
     /// The host's deadline has passed. No row of the trap table has it.
     Interrupted = 250,
     /// The guest stack is exhausted. Recognised by the fault's address; no row of the trap table has it.
@@ -68,7 +70,7 @@ pub enum TrapCode {
 
 impl TrapCode {
     /// Every code.
-    pub const ALL: [TrapCode; 29] = [
+    pub const ALL: [TrapCode; 30] = [
         TrapCode::Unreachable,
         TrapCode::UndefinedElement,
         TrapCode::UninitializedElement,
@@ -92,6 +94,7 @@ impl TrapCode {
         TrapCode::TooLong,
         TrapCode::HandleTableFull,
         TrapCode::NotOwned,
+        TrapCode::OutOfFuel,
         TrapCode::Interrupted,
         TrapCode::StackOverflow,
         TrapCode::IntegerOverflow,
@@ -135,6 +138,7 @@ impl TrapCode {
             TrapCode::TooLong => "string or list byte length too large",
             TrapCode::HandleTableFull => "too many handles",
             TrapCode::NotOwned => "cannot transfer a borrowed handle where an owned one is expected",
+            TrapCode::OutOfFuel => "out of fuel",
             TrapCode::Interrupted => "interrupted: deadline exceeded",
             TrapCode::StackOverflow => "call stack exhausted",
             TrapCode::IntegerOverflow => "integer overflow",

@@ -60,8 +60,10 @@ pub fn check_case(case: Case) -> Result<Checked, Failure> {
     let provider_artifact = open(&compile_as("provider", provider.as_bytes(), &options)?)?;
     let exports: Vec<_> = artifact.exports().map(|export| (export.name.to_owned(), export.ty)).collect();
     let plan = Plan::new(&case, &exports);
-    let run =
-        |artifact: &Artifact| Run { artifact, provider: &provider_artifact, imports: &imports, plan: &plan }.play();
+    let run = |artifact: &Artifact| {
+        let run = Run { artifact, provider: &provider_artifact, imports: &imports, plan: &plan };
+        run.play().map(|played| played.trace)
+    };
     let agree = |what: &str, one: &Trace, other: &Trace| match play::difference(&plan, one, other) {
         Some(difference) => Err(Failure(format!("{what}: {difference}"))),
         None => Ok(()),
@@ -76,10 +78,30 @@ pub fn check_case(case: Case) -> Result<Checked, Failure> {
         }
     }
     agree("at another address", &trace, &run(&open(&bytes)?)?)?;
+    let metered = |opt_level| {
+        let options = Options { fuel: true, opt_level, ..options.clone() };
+        let artifact = open(&compile_as("metered", &case.module, &options)?)?;
+        let provider = open(&compile_as("metered provider", provider.as_bytes(), &options)?)?;
+        Run { artifact: &artifact, provider: &provider, imports: &imports, plan: &plan }.play()
+    };
+    if case.seed % 4 == 0 {
+        let (one, other) = (metered(OptLevel::Speed)?, metered(OptLevel::None)?);
+        agree("metered", &play::without_trap_offsets(&trace), &play::without_trap_offsets(&one.trace))?;
+        let (traces, same) = ((&one.trace, &other.trace), one.fuel == other.fuel);
+        agree("metered, not optimised", &play::without_trap_offsets(traces.0), &play::without_trap_offsets(traces.1))?;
+        if !same && !has_overflown(traces.0) && !has_overflown(traces.1) {
+            return Err(Failure(format!("fuel left: {:?}, without optimisation: {:?}", one.fuel, other.fuel)));
+        }
+    }
     let (name, options) = variant(case.seed, options)?;
     let other = run(&open(&compile_as(name, &case.module, &options)?)?)?;
     agree(name, &play::without_trap_offsets(&trace), &play::without_trap_offsets(&other))?;
     Ok(Checked { case, imports, provider, plan, trace })
+}
+
+/// Whether a stack was exhausted: where depends on how large frames are.
+fn has_overflown(trace: &Trace) -> bool {
+    trace.iter().flatten().any(|event| event.outcome == Err(Stop::StackOverflow))
 }
 
 /// One of the other ways to compile a case.
@@ -115,13 +137,31 @@ struct Run<'a> {
     plan: &'a Plan,
 }
 
+/// What came of a plan.
+#[derive(Default)]
+struct Played {
+    trace: Trace,
+    /// What each session left.
+    fuel: Vec<Option<u64>>,
+}
+
 impl Run<'_> {
-    fn play(&self) -> Result<Trace, Failure> {
-        self.plan.sessions.iter().map(|steps| self.session(steps)).collect()
+    fn play(&self) -> Result<Played, Failure> {
+        let mut played = Played::default();
+        for steps in &self.plan.sessions {
+            let (session, fuel) = self.session(steps)?;
+            played.trace.push(session);
+            played.fuel.push(fuel);
+        }
+        Ok(played)
     }
 
-    fn session(&self, steps: &[Step]) -> Result<play::Session, Failure> {
-        let limits = Limits { memory_bytes: Some(MEMORY_LIMIT as u64), table_elements: Some(TABLE_LIMIT as u64) };
+    fn session(&self, steps: &[Step]) -> Result<(play::Session, Option<u64>), Failure> {
+        let limits = Limits {
+            memory_bytes: Some(MEMORY_LIMIT as u64),
+            table_elements: Some(TABLE_LIMIT as u64),
+            ..Limits::default()
+        };
         let unbound = |error: BindError| Failure(format!("binding: {error}"));
         let mut store = Store::new(Data::default());
         let mut linker = Linker::new();
@@ -141,7 +181,8 @@ impl Run<'_> {
             Err(error) => return Err(Failure(format!("instantiating: {error}"))),
         };
         let mut guest = OwnGuest::new(store, instance, provider, self.plan);
-        Ok(play::play(steps, instantiated, &mut guest))
+        let session = play::play(steps, instantiated, &mut guest);
+        Ok((session, guest.store.fuel()))
     }
 }
 

@@ -28,6 +28,11 @@ impl Transfer<'_, '_, '_> {
         let bad = Bad { align: shape.align, outside: TrapCode::ListOutOfBounds };
         let given = self.check_given(pointer, bytes, bad)?;
         self.t.check_byte_length(bytes);
+        if shape.plain {
+            self.t.charge_glue_bytes(bytes);
+        } else {
+            self.t.charge_glue(long_len);
+        }
         let size = self.t.ins().ireduce(I32, bytes);
         let taken = self.allocate(Allocation { old: None, align: shape.align, size })?;
         if shape.plain {

@@ -168,6 +168,7 @@ impl Transfer<'_, '_, '_> {
         let bytes = if unit_bytes == 1 { bytes } else { self.t.ins().ishl_imm_u(bytes, 1) };
         let range = self.check_given(pointer, bytes, Bad { align, outside: TrapCode::StringOutOfBounds })?;
         self.t.check_byte_length(bytes);
+        self.t.charge_glue_bytes(bytes);
         Ok(Text { range, units })
     }
 

@@ -123,6 +123,7 @@ fn program(
             slot_size: 1 << 40,
         },
         init: Vec::new(),
+        metered: false,
         foreign_funcrefs: false,
         helpers: Vec::new(),
         component: None,
