@@ -67,6 +67,17 @@ pub enum InstantiateError {
         /// Second name.
         name: String,
     },
+    /// The artifact is one of a snapshot with a resource that this function of the host's gave, and now it does not.
+    #[error("the host gives no resource by `{interface}#{name}`, with which the component starts")]
+    Resource {
+        /// The interface, or empty.
+        interface: String,
+        /// The function.
+        name: String,
+        /// Why not.
+        #[source]
+        error: CallError,
+    },
     /// The initialiser (active segments, the start function) trapped or failed.
     #[error(transparent)]
     Start(#[from] CallError),

@@ -48,7 +48,8 @@ pub enum SnapshotError {
         /// What holds the reference.
         place: String,
     },
-    /// A component has a handle of a resource of the host's.
+    /// A component has a handle of a resource of the host's that the host cannot be asked for again; or that it could,
+    /// but [`Bound::keep_origins`](crate::component::Bound::keep_origins) was not called.
     #[error("handle {handle} is a live resource of the host's, `{name}`")]
     HostResource {
         /// The handle.
@@ -266,20 +267,25 @@ impl<'a> Reader<'a> {
             let table = unsafe { place.table((*self.record).base) };
             let (entries, free) = table.all().ok_or(SnapshotError::Busy)?;
             let entry = |(handle, entry): (u32, HandleEntry)| match entry {
-                HandleEntry::Owned { resource, .. } => self.guests_resource(handle, resource).map(|()| entry),
-                HandleEntry::Free(_) => Ok(entry),
+                HandleEntry::Owned { resource, representation } => self.owned(handle, resource, representation),
+                HandleEntry::Free(_) | HandleEntry::Obtained { .. } => Ok(entry),
             };
             Ok(HandleState { entries: (1..).zip(entries).map(entry).collect::<Result<_, _>>()?, free })
         };
         places.iter().map(state).collect()
     }
 
-    /// Fails if `handle` is one of a resource of the host's.
-    fn guests_resource(&self, handle: u32, resource: u32) -> Result<(), SnapshotError> {
+    /// What an owned handle is. Fails if it is one of a resource of the host's that cannot be obtained again.
+    fn owned(&self, handle: u32, resource: u32, representation: u32) -> Result<HandleEntry, SnapshotError> {
         let row = self.meta.resources.get(resource as usize);
         let row = row.ok_or_else(|| SnapshotError::Unknown { place: format!("handle {handle}") })?;
         if row.instance != precast_abi::meta::NONE {
-            return Ok(());
+            return Ok(HandleEntry::Owned { resource, representation });
+        }
+        // SAFETY: the record and its store are alive, and nobody changes them.
+        let origins = unsafe { (*(*self.record).store).component.held.origins.as_ref() };
+        if let Some(function) = origins.and_then(|origins| origins.get(resource, representation)) {
+            return Ok(HandleEntry::Obtained { resource, function });
         }
         let text = |span| self.meta.str(span).unwrap_or_default();
         let name = match text(row.interface) {

@@ -236,7 +236,7 @@ impl<'a> LowerContext<'a> {
     }
 
     fn resource_of(&mut self, given: &Given, uses: &[ResourceUse]) -> Result<u32, HostError> {
-        let (wanted, representation) = self.guest.with_held(|held| held.give(given, uses))?;
+        let (wanted, representation) = self.guest.with_held(|held| held.give(given, uses, self.signature.origin))?;
         if !wanted.borrow {
             return Ok(self.guest.handles.add_owned(wanted.row, representation)?);
         }

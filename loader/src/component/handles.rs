@@ -143,6 +143,12 @@ impl HandleTable {
         Ok(handle)
     }
 
+    /// Makes `handle`, which is below the capacity and of no use yet, the next one that is added.
+    pub(crate) fn add_next_at(&self, handle: u32) {
+        self.set(handle, [0, 0, self.read(InstanceState::FREE_HANDLE)]);
+        self.write(InstanceState::FREE_HANDLE, handle);
+    }
+
     fn add(&self, words: [u32; 3]) -> Result<u32, Fault> {
         let free = self.read(InstanceState::FREE_HANDLE);
         let handle = if free != 0 && free < self.capacity {

@@ -24,7 +24,7 @@ pub mod trap;
 pub mod types;
 
 /// Version of everything this crate defines. A loader opens artifacts of its own version only.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// The first eight bytes of `.precast.meta`.
 pub const MAGIC: [u8; 8] = *b"PRECAST\0";
