@@ -321,6 +321,13 @@ pub(crate) struct SnapshotArgs {
     #[arg(long, value_name = "REQUEST")]
     pub(crate) request: Vec<WarmUp>,
 
+    /// Keep handles that requests left behind, of resources that are gone
+    ///
+    /// Programs that leave dropping to a garbage collector have such handles, and without this they are refused. An
+    /// instance may drop them, and is stopped if it uses one. Each is told on standard error.
+    #[arg(long, requires = "request")]
+    pub(crate) allow_leaks: bool,
+
     /// How long that may take, such as 500ms, 30s or 5m
     #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
     pub(crate) init_timeout: Duration,

@@ -90,11 +90,16 @@ pub(crate) enum Work<'a> {
         is_spent: bool,
     },
     /// Requests to a component that answers them.
-    Requests(&'a [WarmUp]),
+    Requests {
+        /// In their order.
+        requests: &'a [WarmUp],
+        /// Whether handles that they leave behind may stay, of resources that are gone.
+        may_leak: bool,
+    },
 }
 
-/// Runs the initialiser of `module`, which the user knows as `file`. `told` is called with a kind (`denied`, `read` or
-/// `answered`) and a message for what the initialiser asks of the world, and for each request.
+/// Runs the initialiser of `module`, which the user knows as `file`. `told` is called with a kind (`denied`, `read`,
+/// `answered` or `leaked`) and a message for what the initialiser asks of the world, and what comes of requests.
 pub(crate) fn run(
     file: &Path,
     module: &[u8],
@@ -116,7 +121,7 @@ pub(crate) fn run(
         .on_denial(move |denial| denied("denied", denial.to_string()))
         .on_read(move |what| read("read", format!("the initialiser read {what}")));
     let result = if artifact.is_component() {
-        component(&artifact, initialiser, wasi, |message| told("answered", message))
+        component(&artifact, initialiser, wasi, told)
     } else {
         core(&artifact, initialiser, wasi)
     };
@@ -166,11 +171,11 @@ fn component(
     artifact: &Artifact,
     initialiser: &Initialiser<'_>,
     wasi: WasiCtxBuilder,
-    answered: impl Fn(String),
+    told: impl Fn(&str, String),
 ) -> Result<Initialised, Stop> {
     let call = match initialiser.work {
         Work::Call { export, args, .. } => Some(first(export, |name| ComponentCall::new(artifact, name, args))?),
-        Work::Requests(_) => None,
+        Work::Requests { .. } => None,
     };
     let mut linker = component_guest::wasi_linker();
     linker.trap_missing();
@@ -178,12 +183,14 @@ fn component(
     let template = wasi.template().map_err(guest::not_granted)?;
     let run = async {
         let mut instance = bound.instantiate_async(template.context()).await?;
-        match (&call, initialiser.work) {
-            (Some(call), _) => call_component(&mut instance, call).await?,
-            (None, Work::Requests(requests)) => {
-                request::make(&linker, &template, &mut instance, requests, answered).await?;
+        if let Some(call) = &call {
+            call_component(&mut instance, call).await?;
+        } else if let Work::Requests { requests, may_leak } = initialiser.work {
+            request::make(&mut instance, requests, &told).await?;
+            if may_leak {
+                request::forget_leaks(&mut instance, &told)?;
             }
-            (None, Work::Call { .. }) => {}
+            request::check(&linker, &template, &instance, requests).await?;
         }
         Ok::<_, Stop>(instance.snapshot().map_err(no_snapshot)?)
     };

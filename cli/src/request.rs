@@ -1,7 +1,7 @@
 //! `snapshot --request`: requests to a component before its state is kept.
 //!
 //! What comes in: requests as people write them, and a live instance. What goes out: nothing but what they leave behind in
-//! it, once it is known that whoever starts from there can answer too.
+//! it ([`make`], [`forget_leaks`]), and whether whoever starts from there can answer too ([`check`]).
 
 use std::str::FromStr;
 
@@ -9,6 +9,7 @@ use bytes::Bytes;
 use http::uri::{PathAndQuery, Scheme};
 use http::{Method, Request, Response, Uri, header};
 use http_body_util::Full;
+use precast_loader::TrapCode;
 use precast_loader::component::{Instance, Linker};
 use precast_wasi::http::{self as wasi_http, IncomingBody};
 use precast_wasi::preview2::{Ctx, Template};
@@ -67,40 +68,56 @@ pub(crate) fn no_handler() -> Error {
     Error::Usage("--request is for components that export `wasi:http/incoming-handler`".into())
 }
 
-/// Makes `requests` to `instance`, one after the other, and the first once more to one that starts from there. `answered`
-/// is told of each answer.
+/// Makes `requests` to `instance`, one after the other. `told` is called with a kind (`answered`) and a message for each.
+///
+/// # Errors
+/// A request has no answer, or a failure for one: instances would start from there.
 pub(crate) async fn make(
-    linker: &Linker<Ctx>,
-    template: &Template,
     instance: &mut Instance<Ctx>,
     requests: &[WarmUp],
-    answered: impl Fn(String),
+    told: impl Fn(&str, String),
 ) -> Result<(), Stop> {
     for request in requests {
         let response = ask(instance, request).await?;
-        answered(format!("`{request}` is answered with {}, {} bytes", response.status(), response.body().len()));
-        if response.status().is_server_error() {
-            let message =
-                format!("`{request}` is answered with {}: instances would start from a failure", response.status());
-            return Err(Error::Failed(message).into());
+        let (status, bytes) = (response.status(), response.body().len());
+        told("answered", format!("`{request}` is answered with {status}, {bytes} bytes"));
+        if status.is_server_error() {
+            return Err(Error::Failed(format!("`{request}` has failed in the program")).into());
         }
     }
-    // What cannot be kept is told by the snapshot.
-    let (Some(request), Ok(kept)) = (requests.first(), instance.checkpoint()) else { return Ok(()) };
-    let bound = component_guest::bind(linker, &kept)?;
-    let mut started = bound.instantiate_async(template.context()).await?;
-    let again = ask(&mut started, request).await;
-    let fails = |why: &dyn std::fmt::Display| {
-        let message = format!("an instance that starts from there does not answer `{request}` again: {why}");
-        Stop::from(Error::Failed(message))
-    };
-    match again {
-        Ok(response) if response.status().is_server_error() => Err(fails(&response.status())),
-        Ok(_) => Ok(()),
-        Err(Stop::Trap(trap)) => Err(fails(&Backtrace(&trap))),
-        Err(Stop::Failed(error)) => Err(fails(&error)),
-        Err(stop) => Err(stop),
+    Ok(())
+}
+
+/// Lets the guest keep handles of what is gone when its requests are. `told` is called with a kind (`leaked`) and a message
+/// for each.
+pub(crate) fn forget_leaks(instance: &mut Instance<Ctx>, told: impl Fn(&str, String)) -> Result<(), Stop> {
+    let forgotten = instance.forget_resources();
+    let forgotten = forgotten.map_err(|error| Error::context("the program is not between two requests", error))?;
+    for (handle, name) in forgotten {
+        told("leaked", format!("handle {handle} is left behind, of `{name}`"));
     }
+    Ok(())
+}
+
+/// Checks that an instance which starts from where `instance` is answers the first of `requests`. What cannot be kept at
+/// all is told by the snapshot.
+pub(crate) async fn check(
+    linker: &Linker<Ctx>,
+    template: &Template,
+    instance: &Instance<Ctx>,
+    requests: &[WarmUp],
+) -> Result<(), Stop> {
+    let (Some(request), Ok(kept)) = (requests.first(), instance.checkpoint()) else { return Ok(()) };
+    let mut started = component_guest::bind(linker, &kept)?.instantiate_async(template.context()).await?;
+    let why = match ask(&mut started, request).await {
+        Ok(response) if response.status().is_server_error() => response.status().to_string(),
+        Ok(_) => return Ok(()),
+        Err(Stop::Trap(trap)) if trap.code() != TrapCode::Interrupted => Backtrace(&trap).to_string(),
+        Err(Stop::Failed(error)) => error.causes().fold(error.to_string(), |text, cause| format!("{text}: {cause}")),
+        Err(stop) => return Err(stop),
+    };
+    let message = format!("an instance that starts from there does not answer `{request}` again: {why}");
+    Err(Error::Failed(message).into())
 }
 
 async fn ask(instance: &mut Instance<Ctx>, request: &WarmUp) -> Result<Response<Bytes>, Stop> {

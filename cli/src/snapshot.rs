@@ -16,7 +16,7 @@ pub(crate) fn run(args: SnapshotArgs) -> Result<ExitCode, Error> {
     let module = args.compose.apply(file, input::read_module(file)?, &mut options)?;
     let work = match &args.invoke {
         Some(export) => Work::Call { export, args: call_args, is_spent: false },
-        None if call_args.is_empty() => Work::Requests(&args.request),
+        None if call_args.is_empty() => Work::Requests { requests: &args.request, may_leak: args.allow_leaks },
         None => return Err(Error::Usage("arguments are a function's: they go with --invoke".into())),
     };
     let initialiser = Initialiser { work, limit: args.init_timeout };

@@ -218,19 +218,67 @@ fn what_is_dropped_before_it_is_used_is_gone() {
 
 #[test]
 fn what_cannot_be_obtained_again_is_refused_by_name() {
-    let refused = |handle| {
-        let name = "test:host/streams#stream".to_owned();
-        Err(SnapshotError::HostResource { handle, name })
+    let refused = |handles: &[u32]| {
+        let named = |handle: &u32| (*handle, "test:host/streams#stream".to_owned());
+        Err(SnapshotError::HostResources { handles: handles.iter().map(named).collect() })
     };
     let unnoted = initialised(&linker().bind(&artifact(STREAMS)).expect("binds"), Host::new(0));
-    assert_eq!(unnoted.snapshot(), refused(2), "nobody noted where it is from");
+    assert_eq!(unnoted.snapshot(), refused(&[2, 3, 1]), "nobody noted where they are from");
 
     let mut warm = warm();
     let derived = number(&mut warm, "derive");
-    assert_eq!(warm.snapshot(), refused(derived));
-    assert!(warm.checkpoint().is_err());
+    let error = warm.checkpoint().expect_err("refused").to_string();
+    assert_eq!(error, format!("live resources of the host's: handle {derived} of `test:host/streams#stream`"));
+    assert_eq!(warm.snapshot(), refused(&[derived]));
     give(&mut warm, "drop", derived);
     assert!(warm.snapshot().is_ok());
+}
+
+#[test]
+fn what_is_forgotten_can_be_dropped_and_nothing_else() {
+    // Nobody noted where anything is from, so that nothing can be obtained again.
+    let mut warm = initialised(&linker().bind(&artifact(STREAMS)).expect("binds"), Host::new(0));
+    let forgotten = warm.forget_resources().expect("it is between two calls");
+    assert_eq!(forgotten, [2, 3, 1].map(|handle| (handle, "test:host/streams#stream".to_owned())));
+    assert_eq!(warm.forget_resources(), Ok(Vec::new()), "only once");
+    let snapshot = warm.snapshot().expect("what is gone is nobody's");
+    let checkpoint = warm.checkpoint().expect("likewise");
+    for artifact in [compiled(&snapshot), checkpoint] {
+        let bound = linker().bind(&artifact).expect("binds");
+        let fails = |name: &str| {
+            let mut instance = bound.instantiate(Host::new(9)).expect("instantiates");
+            assert!(instance.data().streams.is_empty());
+            let func = instance.func::<(u32,), ()>("", name);
+            let called = match func {
+                Ok(func) => func.call(&mut instance, (1,)),
+                Err(_) => instance.func::<(), ()>("", name).expect("exported").call(&mut instance, ()),
+            };
+            (called.expect_err("refused").to_string(), instance)
+        };
+        let gone = |handle: u32| format!("handle {handle} is of a resource that was gone when the instance was made");
+        let (error, instance) = fails("write");
+        assert!(error.contains(&gone(2)), "{error}");
+        assert_eq!(instance.data().log, [""; 0]);
+        // The first handle is dropped, of which the host hears nothing, and the second given to the host.
+        let (error, instance) = fails("end");
+        assert!(error.contains(&gone(3)), "{error}");
+        assert_eq!(instance.data().log, [""; 0]);
+
+        let mut instance = bound.instantiate(Host::new(9)).expect("instantiates");
+        give(&mut instance, "drop", 2);
+        assert_eq!(number(&mut instance, "new"), 2, "its number is free");
+        give(&mut instance, "drop", 2);
+        assert_eq!(instance.data().log, ["err dropped"]);
+    }
+}
+
+#[test]
+fn no_resource_has_the_number_of_what_is_gone() {
+    let mut linker = linker();
+    linker.func("test:host/streams", "get-out", |_, ()| Ok(Resource::<Stream>::new_own(u32::MAX)));
+    let mut instance = linker.bind(&artifact(STREAMS)).expect("binds").instantiate(Host::new(0)).expect("instantiates");
+    let error = instance.func::<(), ()>("", "init").expect("exported").call(&mut instance, ()).expect_err("refused");
+    assert!(error.to_string().contains("the highest number"), "{error}");
 }
 
 /// Hosts use numbers again: what a number stood for before says nothing.
@@ -252,7 +300,9 @@ fn a_number_that_is_used_again_is_of_what_gave_it_last() {
     assert!(instance.snapshot().is_ok());
     // The first stream had this number, and was dropped.
     assert_eq!(number(&mut instance, "derive"), 1);
-    assert!(matches!(instance.snapshot(), Err(SnapshotError::HostResource { handle: 1, .. })));
+    let Err(SnapshotError::HostResources { handles }) = instance.snapshot() else { panic!("it was not refused") };
+    assert_eq!(handles.len(), 1);
+    assert_eq!(handles[0].0, 1);
 }
 
 #[test]
@@ -329,10 +379,20 @@ fn every_target_has_the_same_rows() {
 fn rows_that_make_no_sense_are_refused() {
     let good = warm().snapshot().expect("obtainable");
     let derive = 2;
-    for (resource, function) in [(0, derive), (0, u32::MAX), (1, 0), (u32::MAX, 0)] {
+    let obtained = |resource, function| HandleEntry::Obtained { resource, function };
+    let owned = |resource, representation| HandleEntry::Owned { resource, representation };
+    let bad = [
+        obtained(0, derive),
+        obtained(0, u32::MAX),
+        obtained(1, 0),
+        obtained(u32::MAX, 0),
+        owned(0, 7),
+        owned(1, u32::MAX),
+    ];
+    for entry in bad {
         let mut snapshot = good.clone();
-        snapshot.handles[0].entries[1] = HandleEntry::Obtained { resource, function };
+        snapshot.handles[0].entries[1] = entry;
         let error = compile_snapshot(STREAMS.as_bytes(), &Options::default(), &snapshot, &[]);
-        assert_eq!(error, Err(Error::Snapshot("the handles".into())), "{resource} {function}");
+        assert_eq!(error, Err(Error::Snapshot("the handles".into())), "{entry:?}");
     }
 }

@@ -170,7 +170,9 @@ impl Check<'_> {
             let may_follow = |handle: u32| handle as usize <= table.entries.len();
             let fits = |entry: &HandleEntry| match *entry {
                 HandleEntry::Free(next) => may_follow(next),
-                HandleEntry::Owned { resource, .. } => is_guests.get(resource as usize) == Some(&true),
+                HandleEntry::Owned { resource, representation } => {
+                    is_guests.get(resource as usize).is_some_and(|guests| *guests || representation == Handle::GONE)
+                }
                 HandleEntry::Obtained { resource, function } => {
                     is_guests.get(resource as usize) == Some(&false) && gives(component, function, resource)
                 }

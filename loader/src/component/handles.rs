@@ -114,6 +114,12 @@ impl HandleTable {
         Some((entries, self.read(InstanceState::FREE_HANDLE)))
     }
 
+    /// From now on the resource of `handle`, which exists, is gone.
+    pub(crate) fn forget(&self, handle: u32) {
+        // SAFETY: the entry is in the table: see `word`.
+        unsafe { self.word(handle, Handle::REPRESENTATION).write(Handle::GONE) };
+    }
+
     /// The entry of `handle`.
     pub(crate) fn get(&self, handle: u32) -> Result<Entry, Fault> {
         if handle == 0 || handle > self.read(InstanceState::HANDLES_USED) || handle >= self.capacity {

@@ -8,6 +8,8 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 
+use precast_abi::component::Handle;
+
 use super::context::{LiftContext, LowerContext};
 use super::guest::ResourceUse;
 use super::obtain::Origins;
@@ -26,7 +28,7 @@ pub struct Resource<X> {
 
 impl<X> Resource<X> {
     /// An owned handle, to be given to a guest. The representation is what the host finds it by: mostly its place in a
-    /// [`super::ResourceTable`].
+    /// [`super::ResourceTable`]. The highest number stands for resources that are gone: giving it to a guest fails.
     pub fn new_own(representation: u32) -> Self {
         Resource { representation, owned: true, of: PhantomData }
     }
@@ -206,6 +208,9 @@ impl Held {
         if let Given::Host { of, representation, owned } = *given {
             let wanted = uses.iter().find(|wanted| wanted.definer.is_none() && wanted.host == Some(of));
             let wanted = *wanted.ok_or_else(other)?;
+            if representation == Handle::GONE {
+                return Err("the host's resources cannot be represented by the highest number".into());
+            }
             return match (wanted.borrow, owned) {
                 (true, _) => Ok((wanted, representation)),
                 (false, true) => {

@@ -329,6 +329,9 @@ impl Handle {
     /// Size in bytes.
     pub const SIZE: i32 = 16;
 
+    /// [`Self::REPRESENTATION`] of a resource of the host's that is gone: its handle can be passed on and dropped, and the
+    /// host takes it for nothing else. No host has a resource with this representation.
+    pub const GONE: u32 = u32::MAX;
     /// [`Self::STATE`] of a borrowed handle.
     pub const BORROWED: u32 = 1 << 31;
 }

@@ -90,7 +90,8 @@ impl HandleState {
 /// An entry of a handle table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandleEntry {
-    /// An owned handle of a resource that the component defines.
+    /// An owned handle of a resource that the component defines; or of one of the host's that is gone
+    /// ([`crate::component::Handle::GONE`]).
     Owned {
         /// Row of the resource.
         resource: u32,
