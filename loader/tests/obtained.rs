@@ -26,13 +26,6 @@ const STREAMS: &str = r#"(component
         (export "derive" (func (param "from" (borrow $stream)) (result (own $stream))))
         (export "use" (func (param "stream" (borrow $stream)) (param "n" u32)))
         (export "take" (func (param "stream" (own $stream))))))
-    (alias export $host "stream" (type $stream))
-    (core func $out (canon lower (func $host "get-out")))
-    (core func $err (canon lower (func $host "get-err")))
-    (core func $derive (canon lower (func $host "derive")))
-    (core func $use (canon lower (func $host "use")))
-    (core func $take (canon lower (func $host "take")))
-    (core func $drop (canon resource.drop $stream))
     (component $inner
         (import "host" (instance $host
             (export "stream" (type $stream (sub resource)))
@@ -55,49 +48,77 @@ const STREAMS: &str = r#"(component
         (func (export "use") (param "n" u32) (canon lift (core func $i "use")))
         (func (export "lend") (param "stream" (borrow $stream)) (param "n" u32) (canon lift (core func $i "lend")))
         (func (export "end") (canon lift (core func $i "end"))))
+    (component $outer
+        (import "host" (instance $host
+            (export "stream" (type $stream (sub resource)))
+            (export "get-out" (func (result (own $stream))))
+            (export "get-err" (func (result (own $stream))))
+            (export "derive" (func (param "from" (borrow $stream)) (result (own $stream))))
+            (export "use" (func (param "stream" (borrow $stream)) (param "n" u32)))
+            (export "take" (func (param "stream" (own $stream))))))
+        (alias export $host "stream" (type $stream))
+        (import "inner" (instance $inner
+            (alias outer 1 $stream (type $stream))
+            (export "keep" (func (param "stream" (own $stream))))
+            (export "use" (func (param "n" u32)))
+            (export "lend" (func (param "stream" (borrow $stream)) (param "n" u32)))
+            (export "end" (func))))
+        (core func $out (canon lower (func $host "get-out")))
+        (core func $err (canon lower (func $host "get-err")))
+        (core func $derive (canon lower (func $host "derive")))
+        (core func $use (canon lower (func $host "use")))
+        (core func $take (canon lower (func $host "take")))
+        (core func $drop (canon resource.drop $stream))
+        (core func $inner-keep (canon lower (func $inner "keep")))
+        (core func $inner-use (canon lower (func $inner "use")))
+        (core func $inner-lend (canon lower (func $inner "lend")))
+        (core func $inner-end (canon lower (func $inner "end")))
+        (core module $m
+            (import "" "get-out" (func $out (result i32)))
+            (import "" "get-err" (func $err (result i32)))
+            (import "" "derive" (func $derive (param i32) (result i32)))
+            (import "" "use" (func $use (param i32 i32)))
+            (import "" "take" (func $take (param i32)))
+            (import "" "drop" (func $drop (param i32)))
+            (import "inner" "keep" (func $inner-keep (param i32)))
+            (import "inner" "use" (func $inner-use (param i32)))
+            (import "inner" "lend" (func $inner-lend (param i32 i32)))
+            (import "inner" "end" (func $inner-end))
+            (global $e (mut i32) (i32.const 0)) (global $o (mut i32) (i32.const 0))
+            (func (export "init") (local $first i32)
+                (local.set $first (call $out))
+                (global.set $e (call $err))
+                (call $inner-keep (call $out))
+                (global.set $o (call $out))
+                (call $drop (local.get $first)))
+            (func (export "write") (param i32)
+                (call $use (global.get $e) (local.get 0))
+                (call $use (global.get $o) (i32.add (local.get 0) (i32.const 1)))
+                (call $inner-use (i32.add (local.get 0) (i32.const 2)))
+                (call $inner-lend (global.get $e) (i32.add (local.get 0) (i32.const 3))))
+            (func (export "pass-on") (call $inner-lend (global.get $e) (i32.const 0)))
+            (func (export "new") (result i32) (call $err))
+            (func (export "derive") (result i32) (call $derive (global.get $e)))
+            (func (export "drop") (param i32) (call $drop (local.get 0)))
+            (func (export "end") (call $drop (global.get $e)) (call $take (global.get $o)) (call $inner-end)))
+        (core instance $i (instantiate $m
+            (with "" (instance (export "get-out" (func $out)) (export "get-err" (func $err))
+                (export "derive" (func $derive)) (export "use" (func $use))
+                (export "take" (func $take)) (export "drop" (func $drop))))
+            (with "inner" (instance (export "keep" (func $inner-keep)) (export "use" (func $inner-use))
+                (export "lend" (func $inner-lend)) (export "end" (func $inner-end))))))
+        (func (export "init") (canon lift (core func $i "init")))
+        (func (export "write") (param "n" u32) (canon lift (core func $i "write")))
+        (func (export "pass-on") (canon lift (core func $i "pass-on")))
+        (func (export "new") (result u32) (canon lift (core func $i "new")))
+        (func (export "derive") (result u32) (canon lift (core func $i "derive")))
+        (func (export "drop") (param "handle" u32) (canon lift (core func $i "drop")))
+        (func (export "end") (canon lift (core func $i "end"))))
     (instance $inner (instantiate $inner (with "host" (instance $host))))
-    (core func $inner-keep (canon lower (func $inner "keep")))
-    (core func $inner-use (canon lower (func $inner "use")))
-    (core func $inner-lend (canon lower (func $inner "lend")))
-    (core func $inner-end (canon lower (func $inner "end")))
-    (core module $m
-        (import "" "get-out" (func $out (result i32)))
-        (import "" "get-err" (func $err (result i32)))
-        (import "" "derive" (func $derive (param i32) (result i32)))
-        (import "" "use" (func $use (param i32 i32)))
-        (import "" "take" (func $take (param i32)))
-        (import "" "drop" (func $drop (param i32)))
-        (import "inner" "keep" (func $inner-keep (param i32)))
-        (import "inner" "use" (func $inner-use (param i32)))
-        (import "inner" "lend" (func $inner-lend (param i32 i32)))
-        (import "inner" "end" (func $inner-end))
-        (global $e (mut i32) (i32.const 0)) (global $o (mut i32) (i32.const 0))
-        (func (export "init") (local $first i32)
-            (local.set $first (call $out))
-            (global.set $e (call $err))
-            (call $inner-keep (call $out))
-            (global.set $o (call $out))
-            (call $drop (local.get $first)))
-        (func (export "write") (param i32)
-            (call $use (global.get $e) (local.get 0))
-            (call $use (global.get $o) (i32.add (local.get 0) (i32.const 1)))
-            (call $inner-use (i32.add (local.get 0) (i32.const 2)))
-            (call $inner-lend (global.get $e) (i32.add (local.get 0) (i32.const 3))))
-        (func (export "new") (result i32) (call $err))
-        (func (export "derive") (result i32) (call $derive (global.get $e)))
-        (func (export "drop") (param i32) (call $drop (local.get 0)))
-        (func (export "end") (call $drop (global.get $e)) (call $take (global.get $o)) (call $inner-end)))
-    (core instance $i (instantiate $m
-        (with "" (instance (export "get-out" (func $out)) (export "get-err" (func $err)) (export "use" (func $use))
-            (export "derive" (func $derive)) (export "take" (func $take)) (export "drop" (func $drop))))
-        (with "inner" (instance (export "keep" (func $inner-keep)) (export "use" (func $inner-use))
-            (export "lend" (func $inner-lend)) (export "end" (func $inner-end))))))
-    (func (export "init") (canon lift (core func $i "init")))
-    (func (export "write") (param "n" u32) (canon lift (core func $i "write")))
-    (func (export "new") (result u32) (canon lift (core func $i "new")))
-    (func (export "derive") (result u32) (canon lift (core func $i "derive")))
-    (func (export "drop") (param "handle" u32) (canon lift (core func $i "drop")))
-    (func (export "end") (canon lift (core func $i "end"))))"#;
+    (instance $outer (instantiate $outer (with "host" (instance $host)) (with "inner" (instance $inner))))
+    (export "init" (func $outer "init")) (export "write" (func $outer "write"))
+    (export "pass-on" (func $outer "pass-on")) (export "new" (func $outer "new"))
+    (export "derive" (func $outer "derive")) (export "drop" (func $outer "drop")) (export "end" (func $outer "end")))"#;
 
 struct Stream;
 
@@ -128,7 +149,7 @@ impl Host {
 }
 
 fn linker() -> Linker<Host> {
-    let mut linker = Linker::new();
+    let mut linker = Linker::<Host>::new();
     let streams = "test:host/streams";
     linker.resource::<Stream>(streams, "stream", |caller, representation| {
         caller.data_mut().note(representation, "dropped")
@@ -196,7 +217,7 @@ fn streams_are_those_of_the_new_instances_host() {
         let (fresh, _) = artifact.slot_hashes().expect("maps");
         for round in 1..40 {
             let mut instance = bound.instantiate(Host::new(1000 * round)).expect("instantiates");
-            assert_eq!(instance.data().streams, ["err", "out", "out"], "in the order of the tables, and no more");
+            assert_eq!(instance.data().streams, ["out", "err", "out"], "in the order of the tables, and no more");
             assert_eq!(instance.snapshot().as_ref(), Ok(&snapshot));
             assert_eq!(observed(&mut instance), expected);
             drop(instance);
@@ -223,7 +244,7 @@ fn what_cannot_be_obtained_again_is_refused_by_name() {
         Err(SnapshotError::HostResources { handles: handles.iter().map(named).collect() })
     };
     let unnoted = initialised(&linker().bind(&artifact(STREAMS)).expect("binds"), Host::new(0));
-    assert_eq!(unnoted.snapshot(), refused(&[2, 3, 1]), "nobody noted where they are from");
+    assert_eq!(unnoted.snapshot(), refused(&[1, 2, 3]), "nobody noted where they are from");
 
     let mut warm = warm();
     let derived = number(&mut warm, "derive");
@@ -239,7 +260,7 @@ fn what_is_forgotten_can_be_dropped_and_nothing_else() {
     // Nobody noted where anything is from, so that nothing can be obtained again.
     let mut warm = initialised(&linker().bind(&artifact(STREAMS)).expect("binds"), Host::new(0));
     let forgotten = warm.forget_resources().expect("it is between two calls");
-    assert_eq!(forgotten, [2, 3, 1].map(|handle| (handle, "test:host/streams#stream".to_owned())));
+    assert_eq!(forgotten, [1, 2, 3].map(|handle| (handle, "test:host/streams#stream".to_owned())));
     assert_eq!(warm.forget_resources(), Ok(Vec::new()), "only once");
     let snapshot = warm.snapshot().expect("what is gone is nobody's");
     let checkpoint = warm.checkpoint().expect("likewise");
@@ -259,6 +280,8 @@ fn what_is_forgotten_can_be_dropped_and_nothing_else() {
         let (error, instance) = fails("write");
         assert!(error.contains(&gone(2)), "{error}");
         assert_eq!(instance.data().log, [""; 0]);
+        let (error, _) = fails("pass-on");
+        assert!(error.contains("is of a resource that was gone"), "{error}");
         // The first handle is dropped, of which the host hears nothing, and the second given to the host.
         let (error, instance) = fails("end");
         assert!(error.contains(&gone(3)), "{error}");
@@ -284,7 +307,7 @@ fn no_resource_has_the_number_of_what_is_gone() {
 /// Hosts use numbers again: what a number stood for before says nothing.
 #[test]
 fn a_number_that_is_used_again_is_of_what_gave_it_last() {
-    let mut linker = Linker::new();
+    let mut linker = Linker::<u32>::new();
     let streams = "test:host/streams";
     linker.resource::<Stream>(streams, "stream", |_, _| Ok(()));
     for name in ["get-out", "get-err"] {
@@ -370,7 +393,8 @@ fn every_target_has_the_same_rows() {
             (row.instance, row.handle, meta.str(func.name).expect("a name").to_owned())
         };
         let rows: Vec<_> = meta.obtained.iter().map(named).collect();
-        let wanted = [(0, 2, "get-err"), (0, 3, "get-out"), (1, 1, "get-out")];
+        // The root, the inner one, the outer one.
+        let wanted = [(1, 1, "get-out"), (2, 2, "get-err"), (2, 3, "get-out")];
         assert_eq!(rows, wanted.map(|(instance, handle, name)| (instance, handle, name.to_owned())));
     }
 }
@@ -391,7 +415,7 @@ fn rows_that_make_no_sense_are_refused() {
     ];
     for entry in bad {
         let mut snapshot = good.clone();
-        snapshot.handles[0].entries[1] = entry;
+        snapshot.handles[2].entries[1] = entry;
         let error = compile_snapshot(STREAMS.as_bytes(), &Options::default(), &snapshot, &[]);
         assert_eq!(error, Err(Error::Snapshot("the handles".into())), "{entry:?}");
     }
