@@ -15,6 +15,7 @@ use precast_abi::ABI_VERSION;
 use crate::codegen::{CodegenArgs, MeteringArgs};
 use crate::component::ComposeArgs;
 use crate::init::InitArgs;
+use crate::request::WarmUp;
 use crate::serve::parse_duration;
 use crate::size::parse_size;
 use crate::wast::WastArgs;
@@ -320,28 +321,51 @@ pub(crate) struct ServeArgs {
     pub(crate) codegen: CodegenArgs,
 }
 
-/// Call a function, and compile an artifact that starts from there
+/// Call a function or make requests, and compile an artifact that starts from there
 ///
 /// Takes a module or component, calls one of its functions with arguments, and writes a shared object each of whose
 /// instances starts in the state that the call led to: with what was loaded, parsed or computed. The function is still
 /// there; of a reactor, `_initialize` is called first and is not. `precast compile --init` is for programs that have an
 /// initialiser.
 ///
+/// Of a component for `precast serve`, requests do the same (--request): its instances start warm.
+///
 /// What the function reads becomes part of the artifact, and is told on standard error. So is what it prints.
 #[derive(Debug, Args)]
-#[command(override_usage = "precast snapshot [OPTIONS] --invoke <EXPORT> --output <OUT> <FILE> [ARG]...")]
+#[command(override_usage = "precast snapshot [OPTIONS] --invoke <EXPORT> --output <OUT> <FILE> [ARG]...
+       precast snapshot [OPTIONS] --request <REQUEST> --output <OUT> <FILE>")]
 #[command(after_long_help = "\
 Grants: as for precast run (see precast run --help).
 
 Examples:
   precast snapshot --invoke warm-up -o app.so app.wasm
   precast snapshot --invoke load --allow=fs:./data:ro -o app.so app.wasm 42
+  precast snapshot --request 'GET /' --allow=clocks -o app.so app.wasm
 
 Exit status: 0 if the output was written, 1 if not, 2 if the command line makes no sense.")]
 pub(crate) struct SnapshotArgs {
     /// The exported function to call, as for precast run
-    #[arg(long, value_name = "EXPORT")]
-    pub(crate) invoke: String,
+    #[arg(long, value_name = "EXPORT", required_unless_present = "request", conflicts_with = "request")]
+    pub(crate) invoke: Option<String>,
+
+    /// Make this HTTP request, such as 'GET /' or 'POST /echo text'; several are made in their order
+    ///
+    /// The component exports `wasi:http/incoming-handler`. Each request is answered by the same instance, to its end and
+    /// with a status below 500. The first is then made once more, to an instance that starts from there: programs that
+    /// answer a single request in their life have no use for this, and are refused.
+    #[arg(long, value_name = "REQUEST")]
+    pub(crate) request: Vec<WarmUp>,
+
+    /// Keep handles that requests left behind, of resources that are gone
+    ///
+    /// Programs that leave dropping to a garbage collector have such handles, and without this they are refused. An
+    /// instance may drop them, and is stopped if it uses one. Each is told on standard error.
+    #[arg(long, requires = "request")]
+    pub(crate) allow_leaks: bool,
+
+    /// How long that may take, such as 500ms, 30s or 5m
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
+    pub(crate) init_timeout: Duration,
 
     /// Where to write, or - for standard output
     #[arg(short, long, value_name = "OUT")]

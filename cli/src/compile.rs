@@ -12,7 +12,7 @@ use crate::args::{CompileArgs, Emit, MessageFormat};
 use crate::artifact::{self, compile_cached};
 use crate::cache::Cache;
 use crate::error::Error;
-use crate::init::Initialiser;
+use crate::init::{Initialiser, Work};
 use crate::{guest, init, input, output};
 
 pub(crate) fn run(args: CompileArgs) -> Result<ExitCode, Error> {
@@ -117,7 +117,8 @@ fn compile(args: &CompileArgs, module: &[u8], options: &Options) -> Result<(Vec<
 /// Initialises, and compiles what came of it.
 fn initialise(args: &CompileArgs, module: &[u8], options: &Options, export: &str) -> Result<Vec<u8>, Error> {
     let grants = guest::grants(&args.init.allow, args.init.allow_all)?;
-    let initialiser = Initialiser { export, args: &[], is_spent: true };
+    let work = Work::Call { export, args: &[], is_spent: true };
+    let initialiser = Initialiser { work, limit: args.init.init_timeout };
     let (format, file) = (args.message_format, input::display_name(&args.file));
     let told = move |kind: &str, message: String| match format {
         MessageFormat::Human => output::tell(format_args!("precast: {message}")),

@@ -19,6 +19,7 @@ mod input;
 mod inspect;
 mod output;
 mod progress;
+mod request;
 mod run;
 mod serve;
 mod size;

@@ -9,6 +9,7 @@ pub(crate) use self::snapshot::start;
 
 use std::collections::BTreeMap;
 
+use precast_abi::component::ObtainedRow;
 use precast_abi::funcref;
 use precast_abi::slot::WASM_PAGE;
 use precast_abi::snapshot::Snapshot;
@@ -47,6 +48,8 @@ pub(crate) struct MemoryImage {
     pub(crate) dropped_data: Vec<bool>,
     /// For each element segment that code may copy from, its encoded references; empty for the others.
     pub(crate) element_refs: Vec<Vec<u64>>,
+    /// Handles that the host gives when an instance is made.
+    pub(crate) obtained: Vec<ObtainedRow>,
 }
 
 /// Lays out the initial state: the program's own, or the one of a snapshot that it was made to [`start`] from.
@@ -71,6 +74,7 @@ pub(crate) fn image(program: &Program<'_>, text: &Text, snapshot: Option<&Snapsh
         table_sizes: rows.tables.iter().map(|(of, index)| env(*of).tables[*index as usize].min).collect(),
         dropped_data: vec![false; rows.data.len()],
         element_refs: element_refs(program, text),
+        obtained: Vec::new(),
     })
 }
 

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use precast_abi::bytes::Span;
+use precast_abi::component::ObtainedRow;
 use precast_abi::meta::{
     ExportRow, ExternKind, FunctionKind, FunctionRow, ImportRow, MemoryRow, Meta, NONE, RunRow, TableRow, TypeRow,
 };
@@ -445,6 +446,14 @@ impl ArtifactInner {
             table.min = self.table(index).map_or(table.min, |row| row.min);
         }
         Ok(plan)
+    }
+
+    /// The handles that a component starts with, and that its host gives.
+    pub(crate) fn obtained(&self) -> Vec<ObtainedRow> {
+        match &self.checkpoint {
+            None => self.meta().obtained.iter().collect(),
+            Some(checkpoint) => checkpoint.obtained.clone(),
+        }
     }
 
     /// Where everything is in a slot; made when the first slot is.

@@ -14,7 +14,9 @@ use std::io;
 use std::ops::Range;
 use std::sync::Arc;
 
+use precast_abi::component::ObtainedRow;
 use precast_abi::meta::{MemoryRow, RunRow, TableRow};
+use precast_abi::snapshot::HandleState;
 
 use crate::artifact::Artifact;
 use crate::instance::Instance;
@@ -51,6 +53,8 @@ pub(crate) struct Checkpoint {
     memories: Vec<u64>,
     /// Number of elements of each table.
     tables: Vec<u64>,
+    /// Handles that the host gives.
+    pub(crate) obtained: Vec<ObtainedRow>,
 }
 
 impl Checkpoint {
@@ -78,7 +82,7 @@ impl<T> Store<T> {
         // SAFETY: the record lives as long as the store, which is borrowed.
         unsafe {
             Reader::new(record)?.check()?;
-            take(record)
+            take(record, Vec::new())
         }
     }
 }
@@ -105,17 +109,18 @@ impl<T> component::Instance<T> {
         unsafe {
             let reader = Reader::new(self.record())?;
             reader.check()?;
-            reader.handles(&self.linked().plan.places)?;
-            take(self.record())
+            let handles = reader.handles(&self.linked().plan.places)?;
+            take(self.record(), HandleState::obtained(&handles))
         }
     }
 }
 
-/// The artifact of `record` with the pages of its slot.
+/// The artifact of `record` with the pages of its slot, and the handles that the host gives again: what the pages say of
+/// these is overwritten before an instance runs.
 ///
 /// # Safety
 /// The record is alive and borrowed, no call is under way, and a [`Reader`] has found that all it owns is its own.
-unsafe fn take(record: *mut InstanceRecord) -> Result<Artifact, CheckpointError> {
+unsafe fn take(record: *mut InstanceRecord, obtained: Vec<ObtainedRow>) -> Result<Artifact, CheckpointError> {
     // SAFETY: as the caller says; what is borrowed of the record does not change.
     let (artifact, store, instance, start) =
         unsafe { ((*record).artifact(), (*record).store, (*record).index, (*record).slot.start()) };
@@ -161,7 +166,7 @@ unsafe fn take(record: *mut InstanceRecord) -> Result<Artifact, CheckpointError>
     let file = sys::file::sealed_copy(&mut &bytes[..])?;
     let mapping = Arc::new(Mapping::new(&file, bytes.len() as u64)?);
     let memories = memories.iter().map(MemoryState::pages).collect();
-    Ok(artifact.starting_from(Checkpoint { file, mapping, runs, memories, tables })?)
+    Ok(artifact.starting_from(Checkpoint { file, mapping, runs, memories, tables, obtained })?)
 }
 
 /// The pages that are not zero, being collected.

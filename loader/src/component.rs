@@ -10,6 +10,7 @@
 //!   scalar.rs, text.rs, list.rs, compound.rs: values   plan.rs      the tables, decoded and checked
 //!   val.rs      dynamic values                         linker.rs, import.rs: what the component calls
 //!   resource.rs, table.rs: resources of either side    instance.rs, func.rs: what the host calls
+//!   obtain.rs   resources of the host's that instances start with
 //! ```
 
 pub mod abi;
@@ -23,6 +24,7 @@ mod import;
 mod instance;
 mod linker;
 mod list;
+mod obtain;
 mod plan;
 mod resource;
 #[doc(hidden)]

@@ -74,6 +74,17 @@ pub enum InstantiateError {
     /// Its code is not metered, and should be, or the other way round.
     #[error(transparent)]
     Metering(#[from] MeteringError),
+    /// The artifact is one of a snapshot with a resource that this function of the host's gave, and now it does not.
+    #[error("the host gives no resource by `{interface}#{name}`, with which the component starts")]
+    Resource {
+        /// The interface, or empty.
+        interface: String,
+        /// The function.
+        name: String,
+        /// Why not.
+        #[source]
+        error: CallError,
+    },
     /// The initialiser (active segments, the start function) trapped or failed.
     #[error(transparent)]
     Start(#[from] CallError),

@@ -9,6 +9,7 @@
 //! The instance is borrowed and no call is under way, so nobody changes its slot while it is read. Binding checked that
 //! all items lie in it, and [`MemoryState`] and its like give the addresses.
 
+use precast_abi::component::Handle;
 use precast_abi::funcref::{self, FOREIGN_TYPE, NULL};
 use precast_abi::meta::Meta;
 use precast_abi::snapshot::{self, FuncRow, GlobalState as Value, HandleEntry, HandleState, SegmentState, Snapshot};
@@ -48,13 +49,12 @@ pub enum SnapshotError {
         /// What holds the reference.
         place: String,
     },
-    /// A component has a handle of a resource of the host's.
-    #[error("handle {handle} is a live resource of the host's, `{name}`")]
-    HostResource {
-        /// The handle.
-        handle: u32,
-        /// The resource: interface and name.
-        name: String,
+    /// A component has handles of resources of the host's that the host cannot be asked for again; or that it could, but
+    /// [`Bound::keep_origins`](crate::component::Bound::keep_origins) was not called.
+    #[error("{}", listed(handles))]
+    HostResources {
+        /// The handles and what they are of: interface and name of the resource.
+        handles: Vec<(u32, String)>,
     },
     /// The host has a resource of the component's.
     #[error("the host holds a resource of the component's")]
@@ -106,6 +106,30 @@ impl<T> component::Instance<T> {
         }
     }
 }
+
+impl<T> component::Instance<T> {
+    /// Gives up the host's resources that the guest has handles of and that would be refused in a snapshot: from now on
+    /// these are of resources that are gone. The guest may pass such handles on and drop them; the host is not told, and
+    /// any other use of one ends the instance with an error. Returns the handles and the names of their resources.
+    ///
+    /// For guests that leave dropping to a garbage collector, which has not come round yet. What is behind the handles
+    /// stays in the instance's data.
+    ///
+    /// # Errors
+    /// The instance is not between two calls.
+    pub fn forget_resources(&mut self) -> Result<Vec<(u32, String)>, SnapshotError> {
+        // SAFETY: the instance's only record is alive and borrowed, and nobody else uses its tables.
+        unsafe {
+            let base = (*self.record()).base;
+            let (_, lost) = Reader::new(self.record())?.tables(&self.linked().plan.places)?;
+            lost.iter().for_each(|(place, handle, _)| place.table(base).forget(*handle));
+            Ok(lost.into_iter().map(|(_, handle, name)| (handle, name)).collect())
+        }
+    }
+}
+
+/// A handle of a resource that cannot be part of a snapshot: its table, itself, and the resource's name.
+type Lost = (Place, u32, String);
 
 /// A record that nobody changes.
 pub(crate) struct Reader<'a> {
@@ -261,33 +285,70 @@ impl<'a> Reader<'a> {
 
     /// The handle tables at `places`.
     pub(crate) fn handles(&self, places: &[Place]) -> Result<Vec<HandleState>, SnapshotError> {
-        let state = |place: &Place| {
-            // SAFETY: binding checked the places, and nobody else uses the tables.
-            let table = unsafe { place.table((*self.record).base) };
-            let (entries, free) = table.all().ok_or(SnapshotError::Busy)?;
-            let entry = |(handle, entry): (u32, HandleEntry)| match entry {
-                HandleEntry::Owned { resource, .. } => self.guests_resource(handle, resource).map(|()| entry),
-                HandleEntry::Free(_) => Ok(entry),
-            };
-            Ok(HandleState { entries: (1..).zip(entries).map(entry).collect::<Result<_, _>>()?, free })
-        };
-        places.iter().map(state).collect()
+        let (tables, lost) = self.tables(places)?;
+        if lost.is_empty() {
+            return Ok(tables);
+        }
+        Err(SnapshotError::HostResources {
+            handles: lost.into_iter().map(|(_, handle, name)| (handle, name)).collect(),
+        })
     }
 
-    /// Fails if `handle` is one of a resource of the host's.
-    fn guests_resource(&self, handle: u32, resource: u32) -> Result<(), SnapshotError> {
+    /// The handle tables at `places`, and the handles in them of resources of the host's that cannot be obtained again.
+    fn tables(&self, places: &[Place]) -> Result<(Vec<HandleState>, Vec<Lost>), SnapshotError> {
+        let (mut tables, mut lost) = (Vec::new(), Vec::new());
+        for place in places {
+            // SAFETY: binding checked the places, and nobody else uses the tables.
+            let table = unsafe { place.table((*self.record).base) };
+            let (mut entries, free) = table.all().ok_or(SnapshotError::Busy)?;
+            for (handle, entry) in (1..).zip(&mut entries) {
+                if let HandleEntry::Owned { resource, representation } = *entry
+                    && let Some(name) = self.host_resource(handle, resource)?
+                    && representation != Handle::GONE
+                {
+                    match self.origin(resource, representation) {
+                        Some(function) => *entry = HandleEntry::Obtained { resource, function },
+                        None => lost.push((*place, handle, name)),
+                    }
+                }
+            }
+            tables.push(HandleState { entries, free });
+        }
+        Ok((tables, lost))
+    }
+
+    /// The name of the resource in row `resource`, if it is the host's.
+    fn host_resource(&self, handle: u32, resource: u32) -> Result<Option<String>, SnapshotError> {
         let row = self.meta.resources.get(resource as usize);
         let row = row.ok_or_else(|| SnapshotError::Unknown { place: format!("handle {handle}") })?;
         if row.instance != precast_abi::meta::NONE {
-            return Ok(());
+            return Ok(None);
         }
         let text = |span| self.meta.str(span).unwrap_or_default();
-        let name = match text(row.interface) {
+        Ok(Some(match text(row.interface) {
             "" => text(row.name).to_owned(),
             interface => format!("{interface}#{}", text(row.name)),
-        };
-        Err(SnapshotError::HostResource { handle, name })
+        }))
     }
+
+    /// The function that gave a resource of the host's, if it can be asked again.
+    fn origin(&self, resource: u32, representation: u32) -> Option<u32> {
+        // SAFETY: the record and its store are alive, and nobody changes them.
+        let origins = unsafe { (*(*self.record).store).component.held.origins.as_ref() };
+        origins.and_then(|origins| origins.get(resource, representation))
+    }
+}
+
+/// What is wrong with live resources, of which a guest may have leaked very many.
+fn listed(handles: &[(u32, String)]) -> String {
+    const SHOWN: usize = 8;
+    let one = |(handle, name): &(u32, String)| format!("handle {handle} of `{name}`");
+    let shown: Vec<_> = handles.iter().take(SHOWN).map(one).collect();
+    let more = match handles.len() {
+        ..=SHOWN => String::new(),
+        count => format!(" and {} more", count - SHOWN),
+    };
+    format!("live resources of the host's: {}{more}", shown.join(", "))
 }
 
 /// The indices of `count` rows, which are less than 2³².

@@ -337,7 +337,7 @@ fn a_hosts_resource_is_refused_by_name_and_so_is_one_that_the_host_holds() {
     let mut instance = bound.instantiate(()).expect("instantiates");
     instance.func::<(), ()>("", "init").expect("exported").call(&mut instance, ()).expect("returns");
     let name = "test:host/things#thing".to_owned();
-    assert_eq!(instance.snapshot(), Err(SnapshotError::HostResource { handle: 1, name }));
+    assert_eq!(instance.snapshot(), Err(SnapshotError::HostResources { handles: vec![(1, name)] }));
 
     let mut instance = bound.instantiate(()).expect("instantiates");
     let make = instance.func::<(u32,), ResourceAny>("", "make").expect("exported");

@@ -230,6 +230,86 @@ fn guests_of_all_languages_answer() {
     }
 }
 
+/// `precast snapshot` of a guest that was warmed up.
+fn snapshot(guest: &Path, flags: &[&str], artifact: &Path) -> std::process::Output {
+    Command::new(precast_binary())
+        .args(["snapshot", "--allow=clocks,random"])
+        .args(flags)
+        .args([Path::new("-o"), artifact, guest])
+        .output()
+        .expect("precast can be run")
+}
+
+#[test]
+fn guests_that_start_warm_answer_as_fresh_ones_do() {
+    // File, how it is warmed up, path and body of a request, and the body of its response.
+    type Row = (&'static str, &'static [&'static str], &'static str, &'static str, &'static str);
+    let rows: &[Row] = &[
+        (
+            "c-http.p2.wasm",
+            &["--request=GET /"],
+            "/hello?x=1",
+            "",
+            "{\"lang\":\"c\",\"path\":\"/hello?x=1\",\"fnv\":1674238127}",
+        ),
+        (
+            "rs-http.p2.wasm",
+            &["--request=POST /echo {}", "--request=GET /status/404"],
+            "/echo",
+            "the body",
+            r#"{"json":null,"lang":"rust","len":8,"path":"/echo","sha256":"fa8242e99f48966c"}"#,
+        ),
+        (
+            "py-http.p2.wasm",
+            &["--request=POST /warm up", "--allow-leaks"],
+            "/echo",
+            "the body",
+            r#"{"lang": "python", "path": "/echo", "len": 8, "sha256": "fa8242e99f48966c"}"#,
+        ),
+        (
+            "polyglot-http.p2.wasm",
+            &["--request=POST / blue 2 yellow 5"],
+            "/",
+            "red 1 green 2 red 3.5",
+            r#"{"title":"STATS","items":{"n":"3","sum":"6.5","red":"2","green":"1"}}"#,
+        ),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let artifact = folder.path().join("warm.so");
+    for (name, flags, path, body, expected) in rows {
+        let Some(guest) = guest(name) else { continue };
+        let made = snapshot(&guest, flags, &artifact);
+        let stderr = String::from_utf8_lossy(&made.stderr);
+        assert!(made.status.success() && stderr.contains("is answered with 200"), "{name}: {stderr}");
+        let server = Server::start(&artifact, &["--allow=clocks,random"]);
+        let mut client = server.connect();
+        for _ in 0..3 {
+            let response = client.request("POST", path, body);
+            assert_eq!((response.status, response.body.trim_end()), (200, *expected), "{name}");
+        }
+    }
+}
+
+/// The one leaves dropping to its garbage collector; programs of the other's engine answer a single request in their life.
+#[test]
+fn guests_that_cannot_start_warm_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let artifact = folder.path().join("warm.so");
+    let rows: [(&str, &[&str], &str); 3] = [
+        ("py-http.p2.wasm", &["--request=GET /"], "of `wasi:http/types@0.2.12#incoming-request`"),
+        ("js-http.p2.wasm", &["--request=GET /", "--allow-leaks"], "does not answer `GET /` again"),
+        ("rs-http.p2.wasm", &["--request=GET /status/503"], "`GET /status/503` has failed in the program"),
+    ];
+    for (name, flags, told) in rows {
+        let Some(guest) = guest(name) else { continue };
+        let made = snapshot(&guest, flags, &artifact);
+        let stderr = String::from_utf8_lossy(&made.stderr);
+        assert_eq!(made.status.code(), Some(1), "{name}: {stderr}");
+        assert!(stderr.contains(told), "{name}: {stderr}");
+        assert!(!artifact.exists());
+    }
+}
+
 #[test]
 fn a_guest_that_traps_harms_nobody_else() {
     let Some(guest) = guest("rs-http.p2.wasm") else { return };

@@ -19,6 +19,8 @@ pub(crate) struct Component {
     pub(crate) exports: Vec<ComponentFunc>,
     /// The resources that the host has to define: interface and name.
     pub(crate) resources: Vec<(String, String)>,
+    /// For each handle that instances start with, the function that gives it: interface and name.
+    pub(crate) obtained: Vec<(String, String)>,
     /// Component instances, the root among them.
     pub(crate) instances: usize,
     /// Groups of core instances that share a memory.
@@ -46,6 +48,10 @@ impl Component {
             name: text(meta.str(name)),
             ty: types.get(func as usize).map_or("?".into(), FuncType::to_string),
         };
+        let giver = |function: u32| {
+            let row = meta.host_funcs.get(function as usize);
+            row.map_or_else(Default::default, |row| (text(meta.str(row.interface)), text(meta.str(row.name))))
+        };
         let mut seen = HashSet::new();
         let imports = meta.host_funcs.iter().map(|row| func(row.interface, row.name, row.func));
         let host = meta.resources.iter().filter(|row| row.instance == NONE);
@@ -54,6 +60,7 @@ impl Component {
             imports: imports.filter(|func| seen.insert((func.interface.clone(), func.name.clone()))).collect(),
             exports: meta.component_exports.iter().map(|row| func(row.interface, row.name, row.func)).collect(),
             resources: host.map(|row| (text(meta.str(row.interface)), text(meta.str(row.name)))).collect(),
+            obtained: meta.obtained.iter().map(|row| giver(row.function)).collect(),
             instances: meta.component_instances.len(),
             groups: meta.groups.len().max(1),
         })

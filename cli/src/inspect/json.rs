@@ -78,14 +78,15 @@ fn component_json(component: &Component) -> Value {
         let json = |func: &ComponentFunc| json!({ "interface": func.interface, "name": func.name, "type": func.ty });
         funcs.iter().map(json).collect()
     };
-    let resources = component.resources.iter();
+    let names = |pairs: &[(String, String)]| -> Vec<Value> {
+        pairs.iter().map(|(interface, name)| json!({ "interface": interface, "name": name })).collect()
+    };
     json!({
         "wit": component.wit,
         "imports": funcs(&component.imports),
         "exports": funcs(&component.exports),
-        "resources": resources
-            .map(|(interface, name)| json!({ "interface": interface, "name": name }))
-            .collect::<Vec<_>>(),
+        "resources": names(&component.resources),
+        "obtained": names(&component.obtained),
         "instances": component.instances,
         "groups": component.groups,
     })

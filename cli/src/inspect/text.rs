@@ -33,10 +33,12 @@ impl Display for Report {
 
 /// The WIT says what functions there are, and their types; so only where there is none they are listed.
 fn component(f: &mut Formatter<'_>, component: &Component) -> fmt::Result {
-    let Component { wit, imports, exports, instances, groups, .. } = component;
+    let Component { wit, imports, exports, obtained, instances, groups, .. } = component;
     let plural = |count: usize, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
     let groups = plural(*groups, "memory group");
     writeln!(f, "\nComponent: {}, {groups}", plural(*instances, "component instance"))?;
+    let given = obtained.iter().map(|(interface, name)| vec![full_name(interface, name)]);
+    section(f, "Starts with a handle of each", given.collect())?;
     match wit {
         Some(wit) => {
             section(f, "Imports", interfaces(imports))?;
@@ -52,8 +54,12 @@ fn component(f: &mut Formatter<'_>, component: &Component) -> fmt::Result {
 }
 
 fn component_func(func: &ComponentFunc) -> Vec<String> {
-    let dot = if func.interface.is_empty() { "" } else { "#" };
-    vec![format!("{}{dot}{}", func.interface, func.name), func.ty.clone()]
+    vec![full_name(&func.interface, &func.name), func.ty.clone()]
+}
+
+fn full_name(interface: &str, name: &str) -> String {
+    let dot = if interface.is_empty() { "" } else { "#" };
+    format!("{interface}{dot}{name}")
 }
 
 /// Interfaces, each with the number of its functions; and the functions of none.

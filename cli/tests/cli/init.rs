@@ -1,6 +1,6 @@
 //! `precast compile --init`: what an initialiser leaves behind, what it may reach, and what it is told of.
 
-use crate::common::Folder;
+use crate::common::{Folder, run};
 
 /// A counter that its initialiser sets, and what WASI gives it.
 const WORLD: &str = r#"(module
@@ -177,4 +177,116 @@ fn a_snapshot_starts_from_a_call_with_arguments() {
     folder.precast("snapshot --invoke add sum.wat 6 7").fails(2, &["--output"]);
     folder.precast("snapshot --invoke add -o no.so sum.so 6 7").fails(1, &["`sum.so` is an ELF file"]);
     assert_eq!(folder.files(), ["sum.so", "sum.wat"]);
+}
+
+/// A component whose `init` prints, and keeps the stream that it did it with for `say`.
+const SAYS: &str = r#"(component
+    (import "wasi:io/error@0.2.3" (instance $errors (export "error" (type (sub resource)))))
+    (alias export $errors "error" (type $error))
+    (import "wasi:io/streams@0.2.3" (instance $streams
+        (alias outer 1 $error (type $e))
+        (export "error" (type $error (eq $e)))
+        (export "output-stream" (type $stream (sub resource)))
+        (type $why (variant (case "last-operation-failed" (own $error)) (case "closed")))
+        (export "stream-error" (type $stream-error (eq $why)))
+        (export "[method]output-stream.blocking-write-and-flush"
+            (func (param "self" (borrow $stream)) (param "contents" (list u8)) (result (result (error $stream-error)))))))
+    (alias export $streams "output-stream" (type $stream))
+    (import "wasi:cli/stdout@0.2.3" (instance $stdout
+        (alias outer 1 $stream (type $s))
+        (export "output-stream" (type $stream (eq $s)))
+        (export "get-stdout" (func (result (own $stream))))))
+    (core module $memory (memory (export "memory") 1) (data (i32.const 8) "warm\nhello\n"))
+    (core instance $memory (instantiate $memory))
+    (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
+        (memory $memory "memory")))
+    (core func $get (canon lower (func $stdout "get-stdout")))
+    (core module $m
+        (import "" "write" (func $write (param i32 i32 i32 i32)))
+        (import "" "get" (func $get (result i32)))
+        (global $out (mut i32) (i32.const 0))
+        (func $print (param i32 i32) (call $write (global.get $out) (local.get 0) (local.get 1) (i32.const 64)))
+        (func (export "init") (global.set $out (call $get)) (call $print (i32.const 8) (i32.const 5)))
+        (func (export "say") (call $print (i32.const 13) (i32.const 6)))
+        (func (export "spin") (loop $again (br $again))))
+    (core instance $i (instantiate $m (with "" (instance
+        (export "write" (func $write)) (export "get" (func $get))))))
+    (func (export "init") (canon lift (core func $i "init")))
+    (func (export "say") (canon lift (core func $i "say")))
+    (func (export "spin") (canon lift (core func $i "spin"))))"#;
+
+#[test]
+fn a_stream_that_is_kept_is_the_new_process_own() {
+    let folder = Folder::with("says.wat", SAYS);
+    for make in ["compile --init=init", "snapshot --invoke init -o says.so"] {
+        let made = folder.precast(&format!("{make} says.wat"));
+        assert_eq!((made.status, &made.stderr[..]), (0, "warm\n"), "{make}");
+        for _ in 0..2 {
+            assert_eq!(folder.precast("run --invoke say says.so").succeeds().text(), "hello\n");
+        }
+    }
+    let shown = folder.precast("inspect says.so").succeeds();
+    assert!(shown.text().contains("wasi:cli/stdout@0.2.3#get-stdout"), "{}", shown.text());
+    folder.precast("compile --init=init --target aarch64 says.wat -o arm.so");
+    assert!(folder.precast("inspect arm.so").succeeds().text().contains("aarch64"));
+}
+
+#[test]
+fn an_initialiser_that_does_not_end_is_stopped() {
+    let folder = Folder::with("says.wat", SAYS);
+    folder.write("spins.wat", r#"(module (func (export "spin") (loop $again (br $again))))"#);
+    let told = "the initialiser has not ended within 200ms (--init-timeout allows another time)";
+    for command in [
+        "compile spins.wat --init=spin",
+        "snapshot --invoke spin -o no.so spins.wat",
+        "compile says.wat --init=spin",
+        "snapshot --invoke spin -o no.so says.wat",
+    ] {
+        folder.precast(&format!("{command} --init-timeout 200ms")).fails(1, &[told]);
+    }
+    folder.precast("compile spins.wat --init-timeout 1s").fails(2, &["--init"]);
+    folder.precast("compile spins.wat --init=spin --init-timeout soon").fails(2, &["not a time"]);
+    assert_eq!(folder.files(), ["says.wat", "spins.wat"]);
+}
+
+/// A component that exports the handler of requests, which does this.
+fn handler(body: &str) -> String {
+    r#"(component
+        (import "wasi:http/types@0.2.12" (instance $types
+            (export "incoming-request" (type (sub resource)))
+            (export "response-outparam" (type (sub resource)))))
+        (alias export $types "incoming-request" (type $request))
+        (alias export $types "response-outparam" (type $out))
+        (core module $m (func (export "handle") (param i32 i32) BODY))
+        (core instance $i (instantiate $m))
+        (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+            (canon lift (core func $i "handle")))
+        (instance $handler (export "handle" (func $handle)))
+        (export "wasi:http/incoming-handler@0.2.12" (instance $handler)))"#
+        .replace("BODY", body)
+}
+
+#[test]
+fn requests_are_for_components_that_answer_them() {
+    let folder = Folder::with("module.wat", "(module)");
+    folder.write("says.wat", SAYS);
+    folder.write("silent.wat", handler(""));
+    folder.write("spins.wat", handler("(loop $again (br $again))"));
+    let none = "--request is for components that export `wasi:http/incoming-handler`";
+    let shape = "a request is a method, a path that begins with /, and perhaps a body";
+    for (request, file, status, told) in [
+        ("GET /", "module.wat", 2, none),
+        ("GET /", "says.wat", 2, none),
+        ("GET /", "silent.wat", 1, "the guest returned without a response"),
+        ("GET /", "spins.wat", 1, "the initialiser has not ended within 200ms"),
+        ("GET", "silent.wat", 2, shape),
+        ("G(T /", "silent.wat", 2, "`G(T` is no method"),
+    ] {
+        let args = ["snapshot", "--init-timeout=200ms", "-o", "no.so", "--request", request, file];
+        run(folder.command().args(args), b"").fails(status, &[told]);
+    }
+    let args = ["snapshot", "-o", "no.so", "--request", "GET /", "silent.wat", "1"];
+    run(folder.command().args(args), b"").fails(2, &["they go with --invoke"]);
+    folder.precast("snapshot -o no.so silent.wat").fails(2, &["--invoke"]);
+    assert_eq!(folder.files(), ["module.wat", "says.wat", "silent.wat", "spins.wat"]);
 }

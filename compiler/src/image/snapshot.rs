@@ -5,13 +5,15 @@
 //! target; here rows become places in this slot and offsets in this text. It comes from outside, so that it fits is
 //! checked once ([`start`]), before anything is compiled.
 
+use cranelift_codegen::entity::EntityRef;
 use precast_abi::component::{Handle, InstanceState};
 use precast_abi::funcref;
 use precast_abi::snapshot::{FuncRow, GlobalState, HandleEntry, HandleState, MemoryState, SegmentState, Snapshot};
 use precast_abi::types::ValType;
 
 use super::{MemoryImage, Pages};
-use crate::component::linkage::{CoreInstance, ResourceDef};
+use crate::component::linkage::{CoreInstance, Resource, ResourceDef, Type, TypeDef};
+use crate::component::program::ComponentProgram;
 use crate::error::Error;
 use crate::program::{GlobalPlace, Group, Instance, MemoryPlace, Program, SegmentPlace, Symbol, TablePlace, TypeId};
 use crate::text::Text;
@@ -49,7 +51,17 @@ pub(super) fn image(program: &Program<'_>, text: &Text, snapshot: &Snapshot) -> 
         table_sizes: snapshot.tables.iter().map(|table| table.len() as u64).collect(),
         dropped_data: snapshot.data.iter().map(is_dropped).collect(),
         element_refs,
+        obtained: HandleState::obtained(&snapshot.handles),
     })
+}
+
+/// Whether `function` takes nothing and returns an owned handle of `resource`, which is the host's, and nothing else.
+fn gives(component: &ComponentProgram, function: u32, resource: u32) -> bool {
+    let Some(func) = component.host_funcs.values().nth(function as usize) else { return false };
+    let ty = &component.func_types[func.ty];
+    let own = TypeDef::Own(Resource::new(resource as usize));
+    let is_own = |ty: Type| matches!(ty, Type::Row(row) if component.types[row] == own);
+    ty.params.is_empty() && ty.result.is_some_and(is_own)
 }
 
 /// What of the snapshot does not fit the program.
@@ -158,7 +170,12 @@ impl Check<'_> {
             let may_follow = |handle: u32| handle as usize <= table.entries.len();
             let fits = |entry: &HandleEntry| match *entry {
                 HandleEntry::Free(next) => may_follow(next),
-                HandleEntry::Owned { resource, .. } => is_guests.get(resource as usize) == Some(&true),
+                HandleEntry::Owned { resource, representation } => {
+                    is_guests.get(resource as usize).is_some_and(|guests| *guests || representation == Handle::GONE)
+                }
+                HandleEntry::Obtained { resource, function } => {
+                    is_guests.get(resource as usize) == Some(&false) && gives(component, function, resource)
+                }
             };
             let has_room = table.entries.is_empty() || table.entries.len() < instance.handle_capacity as usize;
             has_room && may_follow(table.free) && table.entries.iter().all(fits)
@@ -269,6 +286,8 @@ impl Layout<'_> {
                         word(at, Handle::RESOURCE, resource + 1);
                     }
                     HandleEntry::Free(next) => word(at, Handle::STATE, next),
+                    // The host writes it.
+                    HandleEntry::Obtained { .. } => {}
                 }
             }
         }

@@ -41,6 +41,7 @@ impl Tables<'_> {
         }
         self.canons(component)?;
         self.component_imports(component)?;
+        self.meta.obtained.extend(&self.input.image.obtained);
         self.component_exports(component)
     }
 

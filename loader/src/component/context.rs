@@ -4,7 +4,7 @@
 //! Offsets are the guest's: every access is checked against the memory's size of now, lists and strings with the
 //! errors that the specification wants.
 
-use precast_abi::component::{MAX_BYTE_LENGTH, StringEncoding};
+use precast_abi::component::{Handle, MAX_BYTE_LENGTH, StringEncoding};
 use precast_abi::trap::TrapCode;
 
 use super::fault::Fault;
@@ -154,6 +154,9 @@ impl<'a> LiftContext<'a> {
         let entry = self.guest.handles.get(handle)?;
         let wanted = uses.iter().find(|wanted| wanted.row == entry.resource && accepts(wanted));
         let wanted = *wanted.ok_or_else(|| Fault::of_handle(TrapCode::WrongHandleType, handle))?;
+        if entry.representation == Handle::GONE && wanted.definer.is_none() {
+            return Err(format!("handle {handle} is of a resource that was gone when the instance was made").into());
+        }
         if !wanted.borrow {
             self.guest.handles.take(handle, entry)?;
         } else if self.guest.handles.lend(handle, entry) {
@@ -236,7 +239,7 @@ impl<'a> LowerContext<'a> {
     }
 
     fn resource_of(&mut self, given: &Given, uses: &[ResourceUse]) -> Result<u32, HostError> {
-        let (wanted, representation) = self.guest.with_held(|held| held.give(given, uses))?;
+        let (wanted, representation) = self.guest.with_held(|held| held.give(given, uses, self.signature.origin))?;
         if !wanted.borrow {
             return Ok(self.guest.handles.add_owned(wanted.row, representation)?);
         }

@@ -33,7 +33,8 @@ use crate::externs::ExportError;
 use crate::interrupt;
 use crate::record::InstanceRecord;
 use crate::suspend;
-use passing::{Passing, poll_once};
+use passing::Passing;
+pub(super) use passing::poll_once;
 
 /// An exported function of all instances of a bound component.
 pub(crate) struct ExportSite {

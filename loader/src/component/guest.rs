@@ -18,7 +18,7 @@ use precast_abi::trap::TrapCode;
 use super::context::{LiftContext, LowerContext};
 use super::fault::{self, Fault};
 use super::handles::{HandleTable, Loans};
-use super::plan::Canon;
+use super::plan::{Canon, Place};
 use super::resource::Held;
 use super::types::{FuncType, Kind, Type};
 use super::value::{FlatReader, FlatWriter, Lift, Lower};
@@ -128,6 +128,17 @@ impl Guest {
             let held = &raw mut (*(*record).store).component.held;
             Guest { memory, realloc, encoding: canon.encoding, handles, instance: Some(canon.instance), held }
         }
+    }
+
+    /// The side of an instance that is given a handle, and nothing else.
+    ///
+    /// # Safety
+    /// The record is of a live store, which the caller has for itself; `place` is of its plan, that of `instance`.
+    pub(crate) unsafe fn of_handles(record: *mut InstanceRecord, instance: u32, place: Place) -> Self {
+        // SAFETY: as the caller says.
+        let (handles, held) = unsafe { (place.table((*record).base), &raw mut (*(*record).store).component.held) };
+        let (memory, encoding) = (MemoryView::NONE, StringEncoding::Utf8);
+        Guest { memory, realloc: Realloc::None, encoding, handles, instance: Some(instance), held }
     }
 
     /// Uses what the host holds of the store.
@@ -279,6 +290,8 @@ pub(crate) struct Signature {
     /// For each parameter.
     pub(crate) params: Box<[Box<[ResourceUse]>]>,
     pub(crate) result: Box<[ResourceUse]>,
+    /// The row in the host functions of one that gives a resource and can be asked again: see [`super::obtain`].
+    pub(crate) origin: Option<u32>,
 }
 
 impl Signature {
@@ -287,7 +300,7 @@ impl Signature {
         let params = ty.params().types().map(Type::resources).collect::<Box<[_]>>();
         let result = ty.result().map(Type::resources).unwrap_or_default();
         let ambiguous = params.iter().chain([&result]).find_map(|uses| ambiguity(uses));
-        (Signature { params, result }, ambiguous.map_or(Ok(()), Err))
+        (Signature { params, result, origin: None }, ambiguous.map_or(Ok(()), Err))
     }
 }
 

@@ -114,6 +114,12 @@ impl HandleTable {
         Some((entries, self.read(InstanceState::FREE_HANDLE)))
     }
 
+    /// From now on the resource of `handle`, which exists, is gone.
+    pub(crate) fn forget(&self, handle: u32) {
+        // SAFETY: the entry is in the table: see `word`.
+        unsafe { self.word(handle, Handle::REPRESENTATION).write(Handle::GONE) };
+    }
+
     /// The entry of `handle`.
     pub(crate) fn get(&self, handle: u32) -> Result<Entry, Fault> {
         if handle == 0 || handle > self.read(InstanceState::HANDLES_USED) || handle >= self.capacity {
@@ -141,6 +147,12 @@ impl HandleTable {
         let handle = self.add([representation, resource + 1, Handle::BORROWED])?;
         self.write(InstanceState::BORROWS, self.read(InstanceState::BORROWS) + 1);
         Ok(handle)
+    }
+
+    /// Makes `handle`, which is below the capacity and of no use yet, the next one that is added.
+    pub(crate) fn add_next_at(&self, handle: u32) {
+        self.set(handle, [0, 0, self.read(InstanceState::FREE_HANDLE)]);
+        self.write(InstanceState::FREE_HANDLE, handle);
     }
 
     fn add(&self, words: [u32; 3]) -> Result<u32, Fault> {

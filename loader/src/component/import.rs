@@ -15,7 +15,7 @@ use std::pin::Pin;
 use std::ptr;
 use std::sync::Arc;
 
-use precast_abi::component::{MAX_FLAT_PARAMS, MAX_FLAT_RESULTS};
+use precast_abi::component::{Handle, MAX_FLAT_PARAMS, MAX_FLAT_RESULTS};
 use precast_abi::host::FuncImport;
 use precast_abi::trap::TrapCode;
 use precast_abi::types::FuncType as CoreType;
@@ -379,7 +379,10 @@ unsafe extern "C" fn border_drop<T: 'static>(words: *mut u8, cell: *mut u8, valu
     unsafe {
         let drop = cell.add(FuncImport::HOST_DATA as usize).cast::<usize>().read();
         let drop = &*ptr::with_exposed_provenance::<Arc<DropResource<T>>>(drop);
-        let record = record::of_words(words);
-        finish(record, || drop(&mut Caller::of(record), values.read() as u32).map(|()| None))
+        let (record, representation) = (record::of_words(words), values.read() as u32);
+        if representation == Handle::GONE {
+            return 0;
+        }
+        finish(record, || drop(&mut Caller::of(record), representation).map(|()| None))
     }
 }

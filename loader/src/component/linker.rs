@@ -12,6 +12,7 @@ use std::sync::Arc;
 use super::guest::Signature;
 use super::import::{self, Definition, DropResource, Dynamic, HostFuture, Missing, Site, Typed, TypedAsync};
 use super::instance::{Bound, Linked};
+use super::obtain::Obtaining;
 use super::plan::{ComponentPlan, ImportKind};
 use super::types::FuncType;
 use super::val::Val;
@@ -170,27 +171,32 @@ impl<T: 'static> Linker<T> {
         }
         let inner = artifact.inner();
         let core = inner.plan()?;
-        let plan = ComponentPlan::new(inner.meta(), &core)?;
+        let plan = ComponentPlan::new(inner.meta(), &core, &inner.obtained())?;
         let mut finder = Finder { linker: self, candidates: HashMap::new() };
         let resources = finder.resources(&plan)?;
         let hosts: Arc<[Option<TypeId>]> =
             resources.iter().map(|resource| resource.as_ref().map(|resource| resource.of)).collect();
-        let site = |func: u32| {
+        let site = |func: u32, origin: Option<u32>| {
             let ty = FuncType::new(Arc::clone(&plan.types), Arc::clone(&hosts), func);
             let (signature, ambiguity) = Signature::new(&ty);
-            (Site { ty, signature }, ambiguity)
+            (Site { ty, signature: Signature { origin, ..signature } }, ambiguity)
         };
         let mut host_funcs = Vec::with_capacity(plan.host_funcs.len());
         for import in &plan.host_funcs {
-            let (site, ambiguity) = site(import.func);
+            let (site, ambiguity) = site(import.func, None);
             host_funcs.push(finder.func(&import.interface, &import.name, &site.ty, &ambiguity)?);
         }
+        let obtained = plan.obtained.iter().map(|row| {
+            let (site, _) = site(plan.host_funcs[row.function as usize].func, Some(row.function));
+            Obtaining { row: *row, site, definition: Arc::clone(&host_funcs[row.function as usize]) }
+        });
+        let obtained = obtained.collect();
         let mut found = Vec::with_capacity(plan.imports.len());
         for (import, row) in plan.imports.iter().zip(&core.imports) {
             let core = func_type(inner, row.ty).ok_or(Malformed("an import's type is out of range"))?;
             found.push(Found::Host(match import.kind {
                 ImportKind::Func(func, canon) => {
-                    let (site, ambiguity) = site(func);
+                    let (site, ambiguity) = site(func, plan.origin(&import.interface, &import.name, func));
                     let definition = finder.func(&import.interface, &import.name, &site.ty, &ambiguity)?;
                     definition.bind(core, site, canon)
                 }
@@ -200,7 +206,7 @@ impl<T: 'static> Linker<T> {
                 },
             }));
         }
-        let linked = Linked { plan, hosts, host_funcs: host_funcs.into() };
+        let linked = Linked { plan, hosts, host_funcs: host_funcs.into(), obtained };
         Ok(Bound::new(Bindings::new(artifact.clone(), core, found), linked))
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use precast_abi::bytes::Span;
 use precast_abi::component::{
     CanonRow, ComponentExportRow, ComponentImportKind, ComponentImportRow, Handle, InstanceState, MAX_FLAT_PARAMS,
-    MAX_FLAT_RESULTS, ResourceRow, StringEncoding,
+    MAX_FLAT_RESULTS, ObtainedRow, ResourceRow, StringEncoding,
 };
 use precast_abi::meta::{Meta, NONE};
 use precast_abi::types::{FuncType as CoreType, ValType};
@@ -29,6 +29,8 @@ pub(crate) struct ComponentPlan {
     pub(crate) resources: Box<[Option<Resource>]>,
     /// For each component instance.
     pub(crate) places: Box<[Place]>,
+    /// Handles that the host gives before an instance runs.
+    pub(crate) obtained: Box<[Obtained]>,
 }
 
 /// A core import.
@@ -46,6 +48,18 @@ pub(crate) enum ImportKind {
     Func(u32, Canon),
     /// Drops the resource in this row.
     Drop(u32),
+}
+
+/// A handle that the host gives before an instance runs.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Obtained {
+    /// Row of the component instance that has it.
+    pub(crate) instance: u32,
+    pub(crate) place: Place,
+    /// Below the capacity of the table.
+    pub(crate) handle: u32,
+    /// The function that gives it: its row in the host functions.
+    pub(crate) function: u32,
 }
 
 /// A function that the component imports.
@@ -126,8 +140,8 @@ impl Place {
 const DAMAGED: Malformed = Malformed("a component's row is out of range");
 
 impl ComponentPlan {
-    /// Decodes and checks the rows of a component, whose core rows are `core`.
-    pub(crate) fn new(meta: &Meta<'_>, core: &Plan) -> Result<ComponentPlan, Malformed> {
+    /// Decodes and checks the rows of a component, whose core rows are `core`, and that starts with the handles `obtained`.
+    pub(crate) fn new(meta: &Meta<'_>, core: &Plan, obtained: &[ObtainedRow]) -> Result<ComponentPlan, Malformed> {
         let types = Arc::new(Types::new(meta)?);
         if meta.component_imports.len() != core.imports.len() || !meta.exports.is_empty() {
             return Err(Malformed("the imports and exports of a component are none that it can have"));
@@ -152,9 +166,17 @@ impl ComponentPlan {
             host_funcs: host_funcs.collect::<Result<_, _>>()?,
             exports: meta.component_exports.iter().map(|row| check.export(&row)).collect::<Result<_, _>>()?,
             resources: meta.resources.iter().map(|row| check.resource(&row)).collect::<Result<_, _>>()?,
+            obtained: obtained.iter().map(|row| check.obtained(row)).collect::<Result<_, _>>()?,
             places: check.places.into(),
             types,
         })
+    }
+
+    /// The row of the function in the host functions, if it gives a resource and can be asked again.
+    pub(crate) fn origin(&self, interface: &str, name: &str, func: u32) -> Option<u32> {
+        self.types.given(func)?;
+        let is_it = |row: &HostFunc| (&*row.interface, &*row.name, row.func) == (interface, name, func);
+        self.host_funcs.iter().position(is_it).map(|row| row as u32)
     }
 
     /// Index of the export `name` of `interface`: the rows are sorted.
@@ -291,6 +313,15 @@ impl Check<'_> {
             (ty.params.len(), ty.results.len()) == (params, results) && numbers(ty)
         })?;
         Ok(Export { interface, name, func, target: Target::Lifted(code, self.canon(row.canon, results)?) })
+    }
+
+    fn obtained(&self, row: &ObtainedRow) -> Result<Obtained, Malformed> {
+        let place = *self.places.get(row.instance as usize).ok_or(DAMAGED)?;
+        let func = self.meta.host_funcs.get(row.function as usize).ok_or(DAMAGED)?.func;
+        if row.handle == 0 || row.handle >= place.capacity || self.types.given(func).is_none() {
+            return Err(DAMAGED);
+        }
+        Ok(Obtained { instance: row.instance, place, handle: row.handle, function: row.function })
     }
 
     fn resource(&self, row: &ResourceRow) -> Result<Option<Resource>, Malformed> {

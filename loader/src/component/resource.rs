@@ -8,8 +8,11 @@ use std::any::TypeId;
 use std::fmt;
 use std::marker::PhantomData;
 
+use precast_abi::component::Handle;
+
 use super::context::{LiftContext, LowerContext};
 use super::guest::ResourceUse;
+use super::obtain::Origins;
 use super::types::{Kind, Type};
 use super::value::{ComponentType, FlatReader, FlatWriter, Lift, Lower};
 use crate::HostError;
@@ -25,7 +28,7 @@ pub struct Resource<X> {
 
 impl<X> Resource<X> {
     /// An owned handle, to be given to a guest. The representation is what the host finds it by: mostly its place in a
-    /// [`super::ResourceTable`].
+    /// [`super::ResourceTable`]. The highest number stands for resources that are gone: giving it to a guest fails.
     pub fn new_own(representation: u32) -> Self {
         Resource { representation, owned: true, of: PhantomData }
     }
@@ -126,12 +129,14 @@ fn given<X: 'static>(resource: &Resource<X>) -> Given {
     Given::Host { of: TypeId::of::<X>(), representation: resource.representation, owned: resource.owned }
 }
 
-/// The guests' resources that a store's host has.
+/// The guests' resources that a store's host has, and what is known of its own that guests have.
 #[derive(Debug, Default)]
 pub(crate) struct Held {
     store: Option<StoreId>,
     entries: Vec<Entry>,
     free: Vec<u32>,
+    /// Where guests have the host's resources from, if that is to be known.
+    pub(crate) origins: Option<Origins>,
 }
 
 #[derive(Debug)]
@@ -190,14 +195,32 @@ impl Held {
         Ok((place, entry.ok_or("the resource was given away or dropped, or the call that lent it is over")?))
     }
 
-    /// Gives `given` away or lends it, as one of `uses` wants: which, and its representation.
-    pub(crate) fn give(&mut self, given: &Given, uses: &[ResourceUse]) -> Result<(ResourceUse, u32), HostError> {
+    /// Gives `given` away or lends it, as one of `uses` wants: which, and its representation. `origin`: see
+    /// [`super::guest::Signature::origin`].
+    pub(crate) fn give(
+        &mut self,
+        given: &Given,
+        uses: &[ResourceUse],
+        origin: Option<u32>,
+    ) -> Result<(ResourceUse, u32), HostError> {
         let other = || HostError::from("the handle is of another resource than the type at hand wants");
         let not_owned = || HostError::from("a borrowed handle is given where an owned one is wanted");
         if let Given::Host { of, representation, owned } = *given {
             let wanted = uses.iter().find(|wanted| wanted.definer.is_none() && wanted.host == Some(of));
             let wanted = *wanted.ok_or_else(other)?;
-            return if wanted.borrow || owned { Ok((wanted, representation)) } else { Err(not_owned()) };
+            if representation == Handle::GONE {
+                return Err("the host's resources cannot be represented by the highest number".into());
+            }
+            return match (wanted.borrow, owned) {
+                (true, _) => Ok((wanted, representation)),
+                (false, true) => {
+                    if let Some(origins) = &mut self.origins {
+                        origins.note(wanted.row, representation, origin);
+                    }
+                    Ok((wanted, representation))
+                }
+                (false, false) => Err(not_owned()),
+            };
         }
         let (place, entry) = self.find(given)?;
         let wanted = *uses.iter().find(|wanted| wanted.row == entry.row).ok_or_else(other)?;

@@ -110,6 +110,13 @@ impl Types {
         self.funcs.len()
     }
 
+    /// The resource of the host's that function type `func` gives, which takes nothing and returns an owned handle.
+    pub(crate) fn given(&self, func: u32) -> Option<u32> {
+        let func = self.funcs.get(func as usize).filter(|func| func.params.is_empty())?;
+        let def = self.defs.get(row_of(func.result?)?).filter(|def| def.kind == TypeKind::Own)?;
+        self.resources.get(def.first as usize).filter(|resource| resource.instance.is_none()).map(|_| def.first)
+    }
+
     /// Layouts of the parameters of function type `func`, as a tuple, and of its result.
     pub(crate) fn func_layout(&self, func: u32) -> (Layout, Layout) {
         self.funcs.get(func as usize).map_or((Layout::NOTHING, Layout::NOTHING), |func| func.layout)

@@ -279,6 +279,20 @@ record! {
     }
 }
 
+record! {
+    /// An owned handle of a resource of the host's that an instance starts with: what the function, which takes nothing
+    /// and returns nothing else, gives before anything else runs. Its entry in the image is zero, and not among the free
+    /// ones.
+    pub struct ObtainedRow {
+        /// Row of the component instance that has it.
+        pub instance: u32,
+        /// The handle.
+        pub handle: u32,
+        /// Row of its [`HostFuncRow`].
+        pub function: u32,
+    }
+}
+
 /// State of a component instance in the block. All zero at the start; 32-bit words at these byte offsets.
 pub struct InstanceState;
 
@@ -315,6 +329,9 @@ impl Handle {
     /// Size in bytes.
     pub const SIZE: i32 = 16;
 
+    /// [`Self::REPRESENTATION`] of a resource of the host's that is gone: its handle can be passed on and dropped, and the
+    /// host takes it for nothing else. No host has a resource with this representation.
+    pub const GONE: u32 = u32::MAX;
     /// [`Self::STATE`] of a borrowed handle.
     pub const BORROWED: u32 = 1 << 31;
 }

@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use crate::bytes::{Field, Span, Table};
 use crate::component::{
     CanonRow, ComponentExportRow, ComponentFuncRow, ComponentImportRow, ComponentInstanceRow, ComponentTypeRow,
-    HostFuncRow, ResourceRow,
+    HostFuncRow, ObtainedRow, ResourceRow,
 };
 use crate::slot::SlotLayout;
 use crate::{ABI_VERSION, MAGIC, record};
@@ -454,6 +454,8 @@ tables! {
     host_funcs: HostFuncRow = "host functions";
     /// Functions that a component exports, by name.
     component_exports: ComponentExportRow = "component exports";
+    /// Handles that a component starts with, and that its host gives.
+    obtained: ObtainedRow = "obtained handles";
 }
 
 const BODY_OFFSET: usize = (Header::SIZE + TABLES * Span::SIZE).next_multiple_of(8);

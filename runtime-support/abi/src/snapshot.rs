@@ -7,6 +7,7 @@
 
 use alloc::vec::Vec;
 
+use crate::component::ObtainedRow;
 use crate::slot::WASM_PAGE;
 
 /// A reference to a function: its row in the function table; `None` is null. References of other types can only be null.
@@ -72,15 +73,38 @@ pub struct HandleState {
     pub free: u32,
 }
 
+impl HandleState {
+    /// The handles in `tables`, one for each component instance, that the host gives again.
+    pub fn obtained(tables: &[HandleState]) -> Vec<ObtainedRow> {
+        let entries = |(instance, table): (u32, &'_ HandleState)| {
+            let entries = (1..).zip(table.entries.clone());
+            entries.filter_map(move |(handle, entry)| match entry {
+                HandleEntry::Obtained { function, .. } => Some(ObtainedRow { instance, handle, function }),
+                HandleEntry::Owned { .. } | HandleEntry::Free(_) => None,
+            })
+        };
+        (0..).zip(tables).flat_map(entries).collect()
+    }
+}
+
 /// An entry of a handle table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HandleEntry {
-    /// An owned handle of a resource that the component defines.
+    /// An owned handle of a resource that the component defines; or of one of the host's that is gone
+    /// ([`crate::component::Handle::GONE`]).
     Owned {
         /// Row of the resource.
         resource: u32,
         /// What the component knows it by.
         representation: u32,
+    },
+    /// An owned handle of a resource of the host's that is obtained again: by the function that gave it, which takes
+    /// nothing and returns nothing else.
+    Obtained {
+        /// Row of the resource.
+        resource: u32,
+        /// Row of the function in the host functions.
+        function: u32,
     },
     /// None; the next free handle, or 0.
     Free(u32),

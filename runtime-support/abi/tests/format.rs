@@ -3,7 +3,7 @@
 use precast_abi::bytes::{Field, Span};
 use precast_abi::component::{
     CanonRow, ComponentExportRow, ComponentFuncRow, ComponentImportRow, ComponentInstanceRow, ComponentTypeRow,
-    HostFuncRow, MemberRow, ResourceRow,
+    HostFuncRow, MemberRow, ObtainedRow, ResourceRow,
 };
 use precast_abi::meta::{
     DataRow, ElementRow, ExportRow, FunctionRow, GlobalRow, GroupRow, Header, ImportRow, MemoryRow, RunRow, TableRow,
@@ -94,13 +94,14 @@ fn records_are_as_drawn() {
     check::<ComponentImportRow>("component imports");
     check::<HostFuncRow>("host funcs");
     check::<ComponentExportRow>("component exports");
+    check::<ObtainedRow>("obtained");
 }
 
 #[test]
 fn places_and_version_are_as_drawn() {
     assert!(FORMAT.starts_with(&format!("# The artifact format, version {ABI_VERSION}\n")));
     assert!(FORMAT.contains(&format!(" 0     header          {} bytes", Header::SIZE)));
-    assert!(FORMAT.contains(&format!(" {}   directory       20 spans", Header::SIZE)));
+    assert!(FORMAT.contains(&format!(" {}   directory       21 spans", Header::SIZE)));
     assert!(FORMAT.contains(&format!("| {} | [u8; 32] | digest |", meta::DIGEST_OFFSET)));
     let header = Header::decode(&[0; Header::SIZE]);
     let empty = meta::MetaBuilder::new(header).encode();
@@ -108,6 +109,6 @@ fn places_and_version_are_as_drawn() {
     // A directory of one more table would begin with the first empty table's place somewhere else.
     let directory = &empty[Header::SIZE..];
     let spans: Vec<Span> = directory.chunks_exact(Span::SIZE).map(Span::decode).collect();
-    assert_eq!(spans.len(), 20);
+    assert_eq!(spans.len(), 21);
     assert!(spans.iter().all(|span| span.offset as usize == empty.len() && span.len == 0));
 }

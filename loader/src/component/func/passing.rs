@@ -96,7 +96,7 @@ impl<'e> Passing<'e> {
 }
 
 /// The outcome of a future that cannot be waited for.
-pub(super) fn poll_once(mut pending: Pending) -> Result<(), HostError> {
+pub(in crate::component) fn poll_once(mut pending: Pending) -> Result<(), HostError> {
     match pending.as_mut().poll(&mut TaskContext::from_waker(Waker::noop())) {
         Poll::Ready(outcome) => outcome,
         Poll::Pending => Err(CannotWait::Synchronous.into()),

@@ -81,7 +81,7 @@ fn plan(edit: impl FnOnce(&mut MetaBuilder)) -> Result<ComponentPlan, Malformed>
     edit(&mut rows);
     let bytes = rows.encode();
     let meta = Meta::parse(&bytes).unwrap();
-    ComponentPlan::new(&meta, &Plan::new(&meta)?)
+    ComponentPlan::new(&meta, &Plan::new(&meta)?, &meta.obtained.iter().collect::<Vec<_>>())
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //!
 //! ```text
 //! proxy     one request: a fresh instance, its answer, its body, its end    (server side)
+//! warm      one request to an instance that is to be kept
 //! client    one request of a guest's: lookup, connection, TLS, exchange
 //! host/     the functions of wasi:http/types and wasi:http/outgoing-handler
 //! message   what lies behind the handles        fields    header and trailer fields
@@ -20,11 +21,13 @@ mod incoming;
 pub(crate) mod message;
 mod pipe;
 mod proxy;
+mod warm;
 
 pub use bindings::wasi::http::types::{DnsErrorPayload, ErrorCode, FieldSizePayload, TlsAlertReceivedPayload};
 pub use host::{Settings, add_to_linker};
 pub use incoming::IncomingBody;
 pub use proxy::{Error, Exchange, GuestBody, Proxy};
+pub use warm::answer;
 
 /// An [`ErrorCode`] as an error.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use http::uri::Scheme;
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame, SizeHint};
-use precast_loader::component::Bound;
+use precast_loader::component::{Bound, Instance};
 use precast_loader::{CallError, InstantiateError, TrapCode, with_deadline};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, Sleep};
@@ -47,6 +47,9 @@ pub enum Error {
     /// The guest has taken longer than it may.
     #[error("the guest has taken more than its {0:?}")]
     Timeout(Duration),
+    /// The guest returned before it had written all of its response.
+    #[error("the guest returned and its response is not complete")]
+    Incomplete,
     /// The guest returned without an answer.
     #[error("the guest returned without a response")]
     NoResponse,
@@ -141,10 +144,21 @@ async fn run<T: Send + 'static>(
             target.world.get_or_init(|| world)
         }
     };
-    let table = &mut (target.get)(instance.data_mut()).table;
+    handle(&mut instance, target.get, world, request, answer).await
+}
+
+/// Calls the handler of an instance.
+pub(super) async fn handle<T: Send + 'static>(
+    instance: &mut Instance<T>,
+    get: fn(&mut T) -> &mut Ctx,
+    world: &World,
+    request: IncomingRequest,
+    answer: AnswerSlot,
+) -> Result<(), Error> {
+    let table = &mut get(instance.data_mut()).table;
     let request = table.push(request).map_err(Error::Resources)?;
     let out = table.push(ResponseOutparam(answer)).map_err(Error::Resources)?;
-    world.wasi_http_incoming_handler().call_handle_async(&mut instance, request, out).await.map_err(Error::Guest)
+    world.wasi_http_incoming_handler().call_handle_async(instance, request, out).await.map_err(Error::Guest)
 }
 
 /// A guest that runs when it is polled, until its deadline.
