@@ -1,7 +1,7 @@
 //! `precast run`: an artifact, or a module or component that becomes one, runs as a process would.
 
 use std::ffi::{OsStr, OsString};
-use std::mem::ManuallyDrop;
+use std::mem;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ use crate::component::guest::{self as component_guest, Driver};
 use crate::error::Error;
 use crate::guest::{self, Stop};
 use crate::trap::Backtrace;
-use crate::{artifact, output, values};
+use crate::{artifact, output, profile, values};
 
 /// Exit status after a trap, and of a guest that was stopped: that of a process killed by SIGABRT, as a shell shows it.
 const TRAP: u8 = 134;
@@ -26,11 +26,19 @@ pub(crate) fn run(args: RunArgs) -> Result<ExitCode, Error> {
     // Before anything is compiled, so that a mistake costs no time.
     let grants = guest::grants(&args.allow, args.allow_all)?;
     let (file, guest_args) = args.command.split_first().ok_or_else(|| Error::Usage("no file is named".into()))?;
-    let (artifact, _) = artifact::open(Path::new(file), &args.cache, &args.codegen)?;
+    profile::check_target(args.record_profile.as_deref())?;
+    let (mut artifact, source) = artifact::open(Path::new(file), &args.cache, &args.codegen)?;
+    if args.record_profile.is_some() {
+        artifact = profile::open(&source)?;
+    }
     let wasi = context(grants, file, guest_args, args.invoke.is_some())?;
     let limits = Limits { memory_bytes: args.max_memory, ..Limits::default() };
     let run = if artifact.is_component() { run_component } else { run_module };
-    match run(&artifact, args.invoke.as_deref(), guest_args, limits, wasi) {
+    let ended = run(&artifact, args.invoke.as_deref(), guest_args, limits, wasi);
+    if let Some(path) = &args.record_profile {
+        profile::write(path, &artifact)?;
+    }
+    match ended {
         Ok(status) => Ok(status),
         Err(Stop::Exit(status)) => Ok(ExitCode::from(exit_status(status))),
         Err(Stop::Trap(trap)) => {
@@ -76,9 +84,10 @@ fn run_component(
     let bound = component_guest::bind(&component_guest::wasi_linker(), artifact)?.limits(limits);
     let context = wasi.template().map_err(guest::not_granted)?.context();
     let result = Driver::new()?.complete(async {
-        // As for modules, the kernel takes it back.
-        let mut instance = ManuallyDrop::new(bound.instantiate_async(context).await?);
-        component_guest::call(&mut instance, &call).await
+        let mut instance = bound.instantiate_async(context).await?;
+        let result = component_guest::call(&mut instance, &call).await;
+        leave(instance, artifact);
+        result
     })?;
     match result {
         Some(component::Val::Result(Err(_))) if invoke.is_none() => return Ok(ExitCode::FAILURE),
@@ -86,6 +95,14 @@ fn run_component(
         _ => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Leaves an instance to the end of the process: the kernel takes its slot back faster than a reset would make it good as
+/// new. Only one that is recorded is dropped, since that is when what it wrote is looked at.
+fn leave<I>(instance: I, artifact: &Artifact) {
+    if !artifact.is_recorded() {
+        mem::forget(instance);
+    }
 }
 
 /// The call of a WASI command's `_start`.
@@ -116,8 +133,7 @@ fn context(grants: Grants, file: &OsStr, args: &[OsString], invoked: bool) -> Re
 fn execute(artifact: &Artifact, limits: Limits, wasi: WasiCtx, call: &Call) -> Result<Vec<Val>, Stop> {
     let linker = if guest::imports_wasi(artifact) { guest::wasi_linker() } else { Linker::new() };
     let bound = guest::bind(&linker, artifact)?.limits(limits);
-    // The process ends with the guest: the kernel takes the slot back faster than a reset would make it good as new.
-    let mut instance = ManuallyDrop::new(bound.instantiate(wasi)?);
+    let mut instance = bound.instantiate(wasi)?;
     let results = match call.initializer(artifact) {
         Some(initializer) => guest::call(&mut instance, &initializer).and_then(|_| guest::call(&mut instance, call)),
         None => guest::call(&mut instance, call),
@@ -131,6 +147,7 @@ fn execute(artifact: &Artifact, limits: Limits, wasi: WasiCtx, call: &Call) -> R
             denial.what, denial.grant
         ));
     }
+    leave(instance, artifact);
     results
 }
 

@@ -48,6 +48,9 @@ pub struct OpenOptions {
     /// Map the code through the system's dynamic linker, so that debuggers find its symbols. Nothing of the file runs
     /// in this mode either.
     pub debugger: bool,
+    /// Record what instances do: see [`Artifact::profile`]. Each has a slot of its own, each function's first call is a
+    /// signal (SIGTRAP, which is passed on where it is not ours), and nothing else is slower.
+    pub record_profile: bool,
 }
 
 /// An open artifact. A clone refers to the same mapping.
@@ -108,12 +111,20 @@ impl Artifact {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_bytes(mut bytes: &[u8]) -> Result<Artifact, OpenError> {
+    pub fn open_bytes(bytes: &[u8]) -> Result<Artifact, OpenError> {
+        Self::open_bytes_with(bytes, &OpenOptions::default())
+    }
+
+    /// Opens the artifact whose content is `bytes` with `options`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_bytes_with(mut bytes: &[u8], options: &OpenOptions) -> Result<Artifact, OpenError> {
         let mut open = || {
             let file = sys::file::sealed_copy(&mut bytes).map_err(OpenErrorKind::io("copy the bytes"))?;
             let parts = Parts::map(file)?;
             parts.verify()?;
-            Artifact::assemble(parts, &OpenOptions::default())
+            Artifact::assemble(parts, options)
         };
         open().map_err(|kind| OpenError { path: "<bytes>".into(), kind })
     }

@@ -7,12 +7,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use precast_abi::meta::{GroupRow, MemoryModel, MemoryRow, NONE, RunRow};
+use precast_abi::meta::{GroupRow, HotRow, MemoryModel, MemoryRow, NONE, RunRow};
+use precast_abi::profile::PAGE;
 use precast_abi::slot::{GUARDED_RESERVATION, SlotLayout};
 
 use crate::artifact::ArtifactInner;
 use crate::mapping::Mapping;
 use crate::plan;
+use crate::recorder::Recorder;
 use crate::slot::SlotError;
 use crate::sys;
 use crate::write_set::Learner;
@@ -41,6 +43,8 @@ pub(crate) struct Blueprint {
     mapping: Arc<Mapping>,
     /// Which pages guests write.
     pub(crate) learner: Learner,
+    /// Who is told what they wrote, if the artifact is recorded.
+    pub(crate) recorder: Option<Arc<Recorder>>,
 }
 
 /// Bytes of an image that is rather copied than mapped: mapping a run costs as much as writing to three pages.
@@ -83,6 +87,9 @@ impl Blueprint {
         let is_guarded = |memory: MemoryRow| memory.import == NONE && memory.model == MemoryModel::Guarded as u32;
         let limit = if meta.memories.iter().any(is_guarded) { SMALL_IMAGE } else { DENSE_IMAGE };
         let copies_image = runs.iter().map(|run| run.slot.len()).sum::<usize>() <= limit;
+        let recorder = artifact.code().recorder().cloned();
+        let hot = hot(meta.hot.iter(), &accessible)?;
+        let learner = if recorder.is_some() { Learner::default() } else { Learner::knowing(&hot, &accessible) };
         Ok(Blueprint {
             slot_size: layout.slot_size as usize,
             base: layout.base_offset as usize,
@@ -93,7 +100,8 @@ impl Blueprint {
             runs,
             copies_image,
             mapping: Arc::clone(mapping),
-            learner: Learner::default(),
+            learner,
+            recorder,
         })
     }
 
@@ -190,6 +198,21 @@ fn accessible(
         }
     }
     Ok(ranges)
+}
+
+/// Pages of the system that hold what most instances write.
+fn hot(rows: impl Iterator<Item = HotRow>, accessible: &[Range<usize>]) -> Result<Vec<Range<usize>>, SlotError> {
+    let page = sys::memory::page_size();
+    rows.map(|row| {
+        let (start, end) = (row.slot_offset, row.slot_offset.saturating_add(row.len));
+        let in_pages = start.is_multiple_of(PAGE) && end.is_multiple_of(PAGE);
+        let inside = |range: &Range<usize>| range.start as u64 <= start && start < end && end <= range.end as u64;
+        if !in_pages || !accessible.iter().any(inside) {
+            return Err(SlotError::Malformed("pages that are written are not pages of the initial memory"));
+        }
+        Ok(start as usize / page * page..(end as usize).next_multiple_of(page))
+    })
+    .collect()
 }
 
 fn runs(

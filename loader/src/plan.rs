@@ -331,6 +331,7 @@ mod tests {
             },
             init: NONE,
             wit: Span::default(),
+            source: [0; 32],
         })
     }
 

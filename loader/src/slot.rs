@@ -16,6 +16,7 @@ use crate::blueprint::{Blueprint, OwnMemory};
 use crate::restore::How;
 use crate::sys::memory;
 
+mod recorded;
 mod reset;
 use reset::Frozen;
 

@@ -179,6 +179,7 @@ impl TestArtifact {
             },
             init: NONE,
             wit: Span::default(),
+            source: [0; 32],
         };
         let mut meta = MetaBuilder::new(header);
         meta.header.producer = meta.blob.intern(b"the loader's tests");

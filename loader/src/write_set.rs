@@ -7,6 +7,8 @@
 //! leave that many samples in a row found as they were. Some of those are written nevertheless (a count goes up and down
 //! again): so a few leave at a time, and one that comes back stays much longer.
 //!
+//! An artifact that was compiled with a profile has a set from the start: that of the profile.
+//!
 //! The set belongs to the artifact, and each slot follows it at its own pace: [`Learner::version`] says when it changed.
 
 use std::collections::BTreeMap;
@@ -107,6 +109,19 @@ impl Page {
 }
 
 impl Learner {
+    /// One that knows from the start which pages most instances write, unless they are too many.
+    pub(crate) fn knowing(written: &[Range<usize>], accessible: &[Range<usize>]) -> Learner {
+        let learner = Learner::default();
+        let count = written.iter().map(Range::len).sum::<usize>() / memory::page_size();
+        if (1..=MAX_PAGES).contains(&count) {
+            let mut state = State::default();
+            state.add(written);
+            state.freeze(accessible, &learner.version);
+            *learner.state() = state;
+        }
+        learner
+    }
+
     /// The version of the set; 0 if there is none.
     #[inline]
     pub(crate) fn version(&self) -> u64 {
@@ -283,6 +298,21 @@ mod tests {
         assert_eq!(set.outside(at(0..20)), [at(1..9), at(10..18), at(19..20)]);
         assert_eq!(set.outside(at(9..12)), [at(10..12)]);
         assert!(set.outside(at(18..19)).is_empty());
+    }
+
+    #[test]
+    fn what_a_profile_says_is_known_from_the_start() {
+        let all = [at(0..5000)];
+        let learner = Learner::knowing(&[at(1..3), at(40..41)], &all);
+        assert_eq!(learnt(&learner), [1..3, 40..41]);
+        // From there on it is as any other.
+        (0..LATE).for_each(|_| learner.observe(&[at(60..61)], &all));
+        assert_eq!(learnt(&learner), [1..3, 40..41, 60..61]);
+        (0..UNCHANGED).for_each(|_| learner.sample(&[at(60..61)], &all));
+        assert_eq!(learnt(&learner), [60..61]);
+        for written in [&[][..], &[at(0..MAX_PAGES + 1)]] {
+            assert_eq!(Learner::knowing(written, &all).version(), 0);
+        }
     }
 
     #[test]

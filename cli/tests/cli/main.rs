@@ -4,5 +4,6 @@ mod common;
 mod compile;
 mod components;
 mod init;
+mod profile;
 mod reports;
 mod run;

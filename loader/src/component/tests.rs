@@ -41,6 +41,7 @@ fn builder() -> MetaBuilder {
         },
         init: NONE,
         wit: Span::default(),
+        source: [0; 32],
     })
 }
 

@@ -191,7 +191,7 @@ impl Slot {
 
     /// Calls `visit` with the runs of pages in `range` that were written, in order, as long as they are no more than
     /// `keep` bytes, which they are taken from. From where on they are not known, if that is so.
-    fn for_each_written(
+    pub(super) fn for_each_written(
         &self,
         range: Range<usize>,
         keep: &mut usize,
