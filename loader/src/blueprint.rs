@@ -41,6 +41,8 @@ pub(crate) struct Blueprint {
     pub(crate) copies_image: bool,
     /// What the runs are copied from.
     mapping: Arc<Mapping>,
+    /// Pages that a profile says most instances write: new slots have them at once.
+    pub(crate) hot: Vec<Range<usize>>,
     /// Which pages guests write.
     pub(crate) learner: Learner,
     /// Who is told what they wrote, if the artifact is recorded.
@@ -88,8 +90,9 @@ impl Blueprint {
         let limit = if meta.memories.iter().any(is_guarded) { SMALL_IMAGE } else { DENSE_IMAGE };
         let copies_image = runs.iter().map(|run| run.slot.len()).sum::<usize>() <= limit;
         let recorder = artifact.code().recorder().cloned();
-        let hot = hot(meta.hot.iter(), &accessible)?;
-        let learner = if recorder.is_some() { Learner::default() } else { Learner::knowing(&hot, &accessible) };
+        // What is recorded is what instances do, and not what an earlier profile has done for them.
+        let hot = hot(meta.hot.iter().filter(|_| recorder.is_none()), &accessible)?;
+        let learner = Learner::knowing(&hot, &accessible);
         Ok(Blueprint {
             slot_size: layout.slot_size as usize,
             base: layout.base_offset as usize,
@@ -100,6 +103,7 @@ impl Blueprint {
             runs,
             copies_image,
             mapping: Arc::clone(mapping),
+            hot,
             learner,
             recorder,
         })

@@ -99,7 +99,11 @@ impl Slot {
         let sizes = blueprint.memories.iter().map(|memory| memory.initial).collect();
         let mut slot = Slot { start, blueprint, sizes, frozen: None, version: 0, resets: 0 };
         slot.map_parts(artifact)?;
-        slot.follow()?;
+        if slot.blueprint.hot.is_empty() {
+            slot.follow()?;
+        } else {
+            slot.populate_hot();
+        }
         Ok(slot)
     }
 
@@ -137,6 +141,15 @@ impl Slot {
             }
         }
         Ok(())
+    }
+
+    /// Gives the slot the pages that most instances write. It follows the write set from its second reset on: that takes a
+    /// system call for each run and more, which its first instance is not to wait for.
+    fn populate_hot(&self) {
+        for run in &self.blueprint.hot {
+            // SAFETY: the range is accessible memory of the slot, which is new.
+            unsafe { memory::populate(self.at(run.start), run.len()) };
+        }
     }
 
     /// The slot's first byte, where the host words are.

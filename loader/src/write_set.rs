@@ -52,6 +52,9 @@ pub(crate) struct WriteSet {
     pub(crate) runs: Box<[Range<usize>]>,
     /// How to restore them.
     pub(crate) how: How,
+    /// Which of them a slot has resident from the start. What only fills gaps is not written by restoring if that compares,
+    /// and can stay the file's.
+    pub(crate) resident: Box<[Range<usize>]>,
 }
 
 impl WriteSet {
@@ -214,9 +217,11 @@ impl State {
     }
 
     fn freeze(&mut self, accessible: &[Range<usize>], version: &AtomicU64) {
-        let runs = runs(self.pages.keys().copied(), accessible);
+        let pages = || self.pages.keys().map(|start| *start..start + memory::page_size());
+        let runs = runs(pages().collect(), accessible);
         let how = How::of_size(runs.iter().map(Range::len).sum());
-        let set = WriteSet { version: self.versions + 1, runs: runs.into(), how };
+        let resident = if how == How::Store { runs.clone() } else { join(pages(), 0, accessible) };
+        let set = WriteSet { version: self.versions + 1, runs: runs.into(), how, resident: resident.into() };
         self.publish(Some(Arc::new(set)), version);
     }
 
@@ -234,27 +239,28 @@ fn pages(ranges: &[Range<usize>]) -> impl Iterator<Item = usize> {
 
 /// Runs with these pages: the fewest pages besides that make no more than [`MAX_RUNS`], each within one of the
 /// `accessible` ranges.
-fn runs(pages: impl Iterator<Item = usize>, accessible: &[Range<usize>]) -> Vec<Range<usize>> {
-    let page = memory::page_size();
-    let same_range = |from: usize, to: usize| accessible.iter().any(|range| range.start <= from && to < range.end);
-    let join = |runs: Vec<Range<usize>>, gap: usize| {
-        let mut joined: Vec<Range<usize>> = Vec::with_capacity(runs.len());
-        for run in runs {
-            match joined.last_mut() {
-                Some(last) if run.start - last.end <= gap && same_range(last.start, run.start) => last.end = run.end,
-                _ => joined.push(run),
-            }
-        }
-        joined
-    };
-    let mut runs = join(pages.map(|start| start..start + page).collect(), GAP * page);
+fn runs(pages: Vec<Range<usize>>, accessible: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut runs = join(pages.into_iter(), GAP * memory::page_size(), accessible);
     if runs.len() > MAX_RUNS {
         let mut gaps: Vec<_> = runs.windows(2).map(|pair| pair[1].start - pair[0].end).collect();
         gaps.sort_unstable();
         let gap = gaps[gaps.len() - MAX_RUNS];
-        runs = join(runs, gap);
+        runs = join(runs.into_iter(), gap, accessible);
     }
     runs
+}
+
+/// The same runs, with those joined that lie in one of the `accessible` ranges and no more than `gap` bytes apart.
+fn join(runs: impl Iterator<Item = Range<usize>>, gap: usize, accessible: &[Range<usize>]) -> Vec<Range<usize>> {
+    let same_range = |from: usize, to: usize| accessible.iter().any(|range| range.start <= from && to < range.end);
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for run in runs {
+        match joined.last_mut() {
+            Some(last) if run.start - last.end <= gap && same_range(last.start, run.start) => last.end = run.end,
+            _ => joined.push(run),
+        }
+    }
+    joined
 }
 
 #[cfg(test)]

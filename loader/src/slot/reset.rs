@@ -55,6 +55,7 @@ impl Slot {
     /// # Errors
     /// If the system refuses something. The slot is then neither fresh nor of any use.
     pub(crate) fn reset(&mut self) -> Result<(), SlotError> {
+        self.resets = self.resets.wrapping_add(1);
         self.give_back_growth()?;
         match self.frozen.take() {
             Some(frozen) if !frozen.late.is_open() => self.restore_set(frozen)?,
@@ -66,13 +67,13 @@ impl Slot {
                 self.restore_written()?;
             }
         }
-        self.follow()
+        // What a cold slot is for has waited long enough, and may be waiting for this.
+        if self.resets == 1 && !self.blueprint.hot.is_empty() { Ok(()) } else { self.follow() }
     }
 
     /// Restores the write set and what was written late.
     fn restore_set(&mut self, mut frozen: Frozen) -> Result<(), SlotError> {
         let (learner, accessible) = (&self.blueprint.learner, &self.blueprint.accessible);
-        self.resets = self.resets.wrapping_add(1);
         if self.resets.is_multiple_of(SAMPLE) {
             let pages = frozen.set.runs.iter().flat_map(|run| run.clone().step_by(memory::page_size()));
             let pages = pages.map(|page| page..page + memory::page_size());
@@ -183,6 +184,8 @@ impl Slot {
             }
             for run in &set.runs {
                 memory::open(self.at(run.start), run.len())?;
+            }
+            for run in &set.resident {
                 memory::populate(self.at(run.start), run.len());
             }
         }
