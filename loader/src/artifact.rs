@@ -26,6 +26,7 @@ use crate::mapping::{Code, Mapping};
 use crate::open_error::{OpenError, OpenErrorKind};
 use crate::plan::{Malformed, Plan};
 use crate::pool::Pool;
+use crate::prefetch::prefetch;
 use crate::slot::{Slot, SlotError};
 use crate::types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, TableType};
 use crate::{sys, verify};
@@ -102,7 +103,10 @@ impl Artifact {
         let path = path.as_ref();
         let open = || {
             let file = sys::file::open(path).map_err(OpenErrorKind::io("open the file"))?;
-            Artifact::assemble(Parts::map(file)?, &OpenOptions::default())
+            let artifact = Artifact::assemble(Parts::map(file)?, &OpenOptions::default())?;
+            // What is hashed has been read.
+            prefetch(artifact.inner.code());
+            Ok(artifact)
         };
         open().map_err(|kind| OpenError { path: path.into(), kind })
     }

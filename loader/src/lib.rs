@@ -16,6 +16,7 @@ mod late;
 mod mapping;
 mod open_error;
 mod pool;
+mod prefetch;
 mod profile;
 mod recorder;
 mod registry;

@@ -206,6 +206,18 @@ fn functions_that_ran_are_the_first_of_the_text_and_do_the_same() {
     }
 }
 
+/// One that is not hashed is read ahead, which nobody sees.
+#[test]
+fn a_trusted_artifact_does_the_same() {
+    let artifact = recorded(GUEST);
+    call(&bind(&artifact), "run", 7);
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), laid_out(GUEST, &artifact.profile().unwrap())).expect("written");
+    // SAFETY: it is as the compiler wrote it, and nobody else knows of it.
+    let artifact = unsafe { Artifact::open_trusted(file.path()) }.expect("opens");
+    assert_eq!(call(&bind(&artifact), "run", 7), ((7 + 104) * 3, 7 + 104));
+}
+
 /// Writes to 64 pages, far apart, and reads what others left there.
 const WRITER: &str = r#"(module (memory (export "memory") 40) (global $g (mut i32) (i32.const 5))
     (data (i32.const 131072) "image") (data (i32.const 2500000) "image")
