@@ -88,6 +88,7 @@ Examples:
   precast compile app.wasm --link lib=lib.wasm    app imports the module `lib`
   precast compile app.wasm --fuel                 counts what is executed: precast run --fuel N app.so
   precast compile app.wasm --init=warm-up         starts from where `warm-up` got it
+  precast compile app.wasm --profile app.profile  what a first request needs lies together
 
 Exit status: 0 if the output was written, 1 if not, 2 if the command line makes no sense.")]
 pub(crate) struct CompileArgs {
@@ -109,6 +110,14 @@ pub(crate) struct CompileArgs {
     /// The machine to compile for: x86_64 or aarch64, or a triple [default: this one]
     #[arg(long, value_name = "TARGET")]
     pub(crate) target: Option<String>,
+
+    /// Lay the artifact out by what was recorded: what a first request needs is together, and known before
+    ///
+    /// FILE is what precast run or serve --record-profile wrote, with this program or with a version of it not long ago,
+    /// for any target; a warning says how much of it was found. Functions that ran come first, in their order; the pages that
+    /// were written are given to each new instance at once.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) profile: Option<PathBuf>,
 
     /// How many threads compile [default: one for each CPU]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -210,6 +219,14 @@ pub(crate) struct RunArgs {
     /// How large each memory may grow (K, M and G are understood)
     #[arg(long, value_name = "BYTES", value_parser = parse_size)]
     pub(crate) max_memory: Option<u64>,
+
+    /// Record what runs in a file, for precast compile --profile
+    ///
+    /// FILE names the functions that ran, in the order in which each first did, and the pages of memory that the guest
+    /// wrote: text, for people and version control. Recording makes the first call of each function slower, and each
+    /// instance new; nothing has to be compiled for it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record_profile: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) fuel: FuelArgs,
@@ -313,6 +330,14 @@ pub(crate) struct ServeArgs {
     /// Give the guest a variable: the host's, or with this value
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub(crate) env: Vec<String>,
+
+    /// Record what runs in a file, for precast compile --profile
+    ///
+    /// Written when the server ends. FILE names the functions that ran, in the order in which each first did, and the pages of memory that at least half of the instances
+    /// wrote: text, for people and version control. Recording makes the first call of each function slower, and each
+    /// instance new; nothing has to be compiled for it.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) record_profile: Option<PathBuf>,
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,

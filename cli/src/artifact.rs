@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use precast_compiler::Options;
-use precast_loader::{Artifact, OpenError, Policy};
+use precast_loader::{Artifact, OpenError, OpenOptions, Policy};
 
 use crate::args::CacheArgs;
 use crate::cache::{Cache, Key};
@@ -27,9 +27,14 @@ pub(crate) enum Source {
 impl Source {
     /// Opens it.
     pub(crate) fn open(&self) -> Result<Artifact, OpenError> {
+        self.open_with(&OpenOptions::default())
+    }
+
+    /// Opens it with options.
+    pub(crate) fn open_with(&self, options: &OpenOptions) -> Result<Artifact, OpenError> {
         match self {
-            Source::File(path) => Artifact::open(path, Policy::Verify),
-            Source::Bytes(bytes) => Artifact::open_bytes(bytes),
+            Source::File(path) => Artifact::open_with(path, Policy::Verify, options),
+            Source::Bytes(bytes) => Artifact::open_bytes_with(bytes, options),
         }
     }
 }

@@ -40,6 +40,7 @@ impl Key {
             emit,
             links,
             wit,
+            profile,
             progress: _,
         } = options;
         let compiler = format!("{} {}", precast_compiler::VERSION, env!("PRECAST_SOURCE_HASH"));
@@ -47,9 +48,11 @@ impl Key {
         let options = format!("{opt_level:?} {canonicalize_nans} {fuel} {stack_size} {memory_model:?} {emit:?}");
         let mut hasher = blake3::Hasher::new_derive_key("precast cache entry: compiler, target, options, input");
         hasher.update(format!("{compiler}\n{target}\n{options}\n").as_bytes());
+        let profile = profile.as_ref().map(|profile| format!("profile {profile}"));
         // Each preceded by its length, so that no two lists of inputs give the same bytes.
         let named = links.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes.as_slice()]);
-        for part in std::iter::once(input).chain(named).chain(wit.as_ref().map(|wit| wit.as_bytes())) {
+        let texts = [wit.as_ref(), profile.as_ref()].into_iter().flatten().map(|text| text.as_bytes());
+        for part in std::iter::once(input).chain(named).chain(texts) {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
         }
         Key(hasher.finalize())
@@ -130,7 +133,7 @@ fn users_folder() -> Option<PathBuf> {
 mod tests {
     use std::os::unix::fs::PermissionsExt;
 
-    use precast_compiler::OptLevel;
+    use precast_compiler::{OptLevel, Profile};
 
     use super::*;
 
@@ -150,6 +153,7 @@ mod tests {
         assert_ne!(key(b"a", &link("m", b"x")), key(b"a", &link("n", b"x")));
         assert_ne!(key(b"a", &link("m", b"x")), key(b"a", &link("m", b"y")));
         assert_ne!(first, key(b"a", &Options { wit: Some(String::new()), ..options.clone() }));
+        assert_ne!(first, key(b"a", &Options { profile: Some(Profile::default()), ..options.clone() }));
         assert_ne!(first, key(b"a", &Options { features: options.features ^ 1 << 7, ..options.clone() }));
     }
 

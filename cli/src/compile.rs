@@ -13,7 +13,7 @@ use crate::artifact::{self, compile_cached};
 use crate::cache::Cache;
 use crate::error::Error;
 use crate::init::{Initialiser, Work};
-use crate::{guest, init, input, output};
+use crate::{guest, init, input, output, profile};
 
 pub(crate) fn run(args: CompileArgs) -> Result<ExitCode, Error> {
     match (write_output(&args), args.message_format) {
@@ -40,8 +40,18 @@ fn write_output(args: &CompileArgs) -> Result<Value, Error> {
         Emit::Clif => precast_compiler::Emit::Clif,
         Emit::Asm => precast_compiler::Emit::Asm,
     };
+    options.profile = args.profile.as_deref().map(profile::read).transpose()?;
     let module = args.compose.apply(&args.file, input::read_module(&args.file)?, &mut options)?;
     let (bytes, cached) = compile(args, &module, &options)?;
+    if let Some(message) = profile::misfit(&bytes) {
+        match args.message_format {
+            MessageFormat::Human => output::tell(format_args!("precast: warning: {message}")),
+            MessageFormat::Json => {
+                let file = input::display_name(&args.file);
+                output::tell(json!({ "kind": "warning", "message": message, "file": file }));
+            }
+        }
+    }
     if input::is_stdin(&target) {
         output::print(&bytes)?;
     } else {
@@ -58,6 +68,11 @@ fn write_output(args: &CompileArgs) -> Result<Value, Error> {
 fn output_path(args: &CompileArgs) -> Result<PathBuf, Error> {
     if args.cache.is_some() && args.emit != Emit::So {
         return Err(Error::Usage("the cache keeps shared objects: --cache goes with --emit so only".into()));
+    }
+    if args.profile.is_some() && args.emit != Emit::So {
+        return Err(Error::Usage(
+            "a profile is what a shared object is laid out by: --profile goes with --emit so only".into(),
+        ));
     }
     if args.init.init.is_some() && (args.cache.is_some() || !matches!(args.emit, Emit::So | Emit::Obj)) {
         return Err(Error::Usage("--init makes a state: it goes with --emit so or obj, and without --cache".into()));
@@ -140,6 +155,7 @@ fn error_message(file: &Path, error: &Error) -> Value {
             CompileError::Unsupported { proposal, place } => ("unsupported", Some(place), Some(*proposal)),
             CompileError::Limit { place, .. } => ("limit", Some(place), None),
             CompileError::Option(_) => ("option", None, None),
+            CompileError::Profile(_) => ("profile", None, None),
             CompileError::Link(_) => ("link", None, None),
             CompileError::Internal { .. } => ("internal", None, None),
             _ => ("error", None, None),

@@ -108,7 +108,7 @@ pub(crate) fn run(
     grants: Grants,
     told: impl Fn(&str, String) + Clone + Send + 'static,
 ) -> Result<Initialised, Error> {
-    let mut here = Options { emit: Emit::So, ..options.clone() };
+    let mut here = Options { emit: Emit::So, profile: None, ..options.clone() };
     here.set_target(None, None).map_err(|error| Error::Usage(error.to_string()))?;
     let bytes = artifact::compile(file, module, &here, None)?;
     let artifact = Artifact::open_bytes(&bytes).map_err(|error| Error::context("cannot initialise", error.kind))?;

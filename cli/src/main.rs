@@ -18,6 +18,7 @@ mod init;
 mod input;
 mod inspect;
 mod output;
+mod profile;
 mod progress;
 mod request;
 mod run;

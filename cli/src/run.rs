@@ -1,7 +1,7 @@
 //! `precast run`: an artifact, or a module or component that becomes one, runs as a process would.
 
 use std::ffi::{OsStr, OsString};
-use std::mem::ManuallyDrop;
+use std::mem;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -17,7 +17,7 @@ use crate::component::guest::{self as component_guest, Driver};
 use crate::error::Error;
 use crate::guest::{self, Stop};
 use crate::trap::Backtrace;
-use crate::{artifact, output, values};
+use crate::{artifact, output, profile, values};
 
 /// Exit status after a trap, and of a guest that was stopped: that of a process killed by SIGABRT, as a shell shows it.
 const TRAP: u8 = 134;
@@ -26,14 +26,22 @@ pub(crate) fn run(mut args: RunArgs) -> Result<ExitCode, Error> {
     // Before anything is compiled, so that a mistake costs no time.
     let grants = guest::grants(&args.allow, args.allow_all)?;
     let (file, guest_args) = args.command.split_first().ok_or_else(|| Error::Usage("no file is named".into()))?;
+    profile::check_target(args.record_profile.as_deref())?;
     args.codegen.metered = args.fuel.fuel.is_some() || args.fuel.report_fuel;
-    let (artifact, _) = artifact::open(Path::new(file), &args.cache, &args.codegen)?;
+    let (mut artifact, source) = artifact::open(Path::new(file), &args.cache, &args.codegen)?;
     if args.codegen.metered {
         artifact::check_metered(Path::new(file), &artifact)?;
     }
+    if args.record_profile.is_some() {
+        artifact = profile::open(&source)?;
+    }
     let wasi = context(grants, file, guest_args, args.invoke.is_some())?;
     let run = if artifact.is_component() { run_component } else { run_module };
-    match run(&artifact, args.invoke.as_deref(), guest_args, Budget::of(&args), wasi) {
+    let ended = run(&artifact, args.invoke.as_deref(), guest_args, Budget::of(&args), wasi);
+    if let Some(path) = &args.record_profile {
+        profile::write(path, &artifact)?;
+    }
+    match ended {
         Ok(status) => Ok(status),
         Err(Stop::Exit(status)) => Ok(ExitCode::from(exit_status(status))),
         Err(Stop::Trap(trap)) => {
@@ -101,10 +109,10 @@ fn run_component(
     let bound = component_guest::bind(&component_guest::wasi_linker(), artifact)?.limits(budget.limits);
     let context = wasi.template().map_err(guest::not_granted)?.context();
     let result = Driver::new()?.complete(async {
-        // As for modules, the kernel takes it back.
-        let mut instance = ManuallyDrop::new(bound.instantiate_async(context).await?);
+        let mut instance = bound.instantiate_async(context).await?;
         let result = component_guest::call(&mut instance, &call).await;
         budget.report(instance.fuel());
+        leave(instance, artifact);
         result
     })?;
     match result {
@@ -113,6 +121,14 @@ fn run_component(
         _ => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Leaves an instance to the end of the process: the kernel takes its slot back faster than a reset would make it good as
+/// new. Only one that is recorded is dropped, since that is when what it wrote is looked at.
+fn leave<I>(instance: I, artifact: &Artifact) {
+    if !artifact.is_recorded() {
+        mem::forget(instance);
+    }
 }
 
 /// The call of a WASI command's `_start`.
@@ -143,8 +159,7 @@ fn context(grants: Grants, file: &OsStr, args: &[OsString], invoked: bool) -> Re
 fn execute(artifact: &Artifact, budget: Budget, wasi: WasiCtx, call: &Call) -> Result<Vec<Val>, Stop> {
     let linker = if guest::imports_wasi(artifact) { guest::wasi_linker() } else { Linker::new() };
     let bound = guest::bind(&linker, artifact)?.limits(budget.limits);
-    // The process ends with the guest: the kernel takes the slot back faster than a reset would make it good as new.
-    let mut instance = ManuallyDrop::new(bound.instantiate(wasi)?);
+    let mut instance = bound.instantiate(wasi)?;
     let results = match call.initializer(artifact) {
         Some(initializer) => guest::call(&mut instance, &initializer).and_then(|_| guest::call(&mut instance, call)),
         None => guest::call(&mut instance, call),
@@ -159,6 +174,7 @@ fn execute(artifact: &Artifact, budget: Budget, wasi: WasiCtx, call: &Call) -> R
             denial.what, denial.grant
         ));
     }
+    leave(instance, artifact);
     results
 }
 

@@ -61,6 +61,9 @@ pub enum Error {
     /// A snapshot of another program: what does not fit.
     #[error("the snapshot is one of another program, or of one compiled in another way: {0} are not this one's")]
     Snapshot(String),
+    /// A profile of another program.
+    #[error("{0}")]
+    Profile(String),
     /// An option that cannot be honoured.
     #[error("{0}")]
     Option(String),

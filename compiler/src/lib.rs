@@ -15,12 +15,14 @@ mod lower;
 mod module;
 mod options;
 mod parse;
+mod profile;
 mod program;
 mod resolve;
 mod text;
 mod translate;
 
 pub use error::{Error, Place};
+pub use precast_abi::profile::{Profile, ProfileError};
 pub use precast_abi::snapshot::Snapshot;
 use program::Program;
 
@@ -66,22 +68,34 @@ fn compile_from(input: &[u8], options: &Options<'_>, start: Option<&Start<'_>>) 
 }
 
 fn compile_binary(bytes: &[u8], options: &Options<'_>, start: Option<&Start<'_>>) -> Result<Vec<u8>, Error> {
+    let source = source(bytes, &options.links);
     if component::is_component(bytes) {
         let linkage = component::link(bytes, &options.links)?;
         linkage.modules.iter().try_for_each(parse::check_supported)?;
         let program = resolve::component(&linkage, options)?;
         component::validate_unreached(&linkage, &program)?;
-        return compile_program(program, options, start);
+        return compile_program(program, source, options, start);
     }
     let module = parse::parse(bytes)?;
     parse::check_supported(&module)?;
     // A module is too large only if it is valid.
     let program = resolve::module(&module, options).or_else(|limit| parse::validate_bodies(&module).and(Err(limit)))?;
-    compile_program(program, options, start)
+    compile_program(program, source, options, start)
+}
+
+/// What says which program it is: the hash of what it is compiled of.
+fn source(bytes: &[u8], links: &[(String, Vec<u8>)]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new();
+    hasher.update(bytes);
+    for part in links.iter().flat_map(|(name, bytes)| [name.as_bytes(), bytes]) {
+        hasher.update(&(part.len() as u64).to_le_bytes()).update(part);
+    }
+    *hasher.finalize().as_bytes()
 }
 
 fn compile_program(
     mut program: Program<'_>,
+    source: [u8; 32],
     options: &Options<'_>,
     start: Option<&Start<'_>>,
 ) -> Result<Vec<u8>, Error> {
@@ -94,14 +108,29 @@ fn compile_program(
         return emit::clif(program, &*isa);
     }
     // No new functions from here on.
-    let functions = lower::compile_functions(program, &*isa, options)?;
+    let mut functions = lower::compile_functions(program, &*isa, options)?;
     if options.emit == Emit::Asm {
         return emit::asm(program, &functions);
+    }
+    let mut order = None;
+    if let Some(profile) = &options.profile {
+        let (arranged, by) = profile::arrange(program, functions, profile)?;
+        (functions, order) = (arranged, Some(by));
     }
     // Text offsets are final from here on.
     let text = text::Text::place(&*isa, &functions)?;
     let image = image::image(program, &text, start.map(|start| start.snapshot))?;
-    let input = link::LinkInput { program, options, functions: &functions, text: &text, image: &image, isa: &*isa };
+    let profile = order.map(|order| order.laid_out(program, source, &text, &image));
+    let input = link::LinkInput {
+        program,
+        source,
+        options,
+        functions: &functions,
+        text: &text,
+        image: &image,
+        profile: profile.as_ref(),
+        isa: &*isa,
+    };
     match options.emit {
         Emit::Obj => link::object(&input),
         _ => link::link(&input),

@@ -2,7 +2,7 @@
 
 use precast_targets::Arch;
 
-use crate::Error;
+use crate::{Error, Profile};
 
 /// How hard to optimise.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -77,6 +77,9 @@ pub struct Options<'a> {
     pub links: Vec<(String, Vec<u8>)>,
     /// A component's interface as WIT text, kept in the artifact.
     pub wit: Option<String>,
+    /// A run of the program to lay the artifact out by: functions that ran are the first of the text, in the order in which
+    /// they did, and pages that were written are known to be before any instance has written them.
+    pub profile: Option<Profile>,
     /// Whom to tell about progress.
     pub progress: Option<&'a dyn Progress>,
 }
@@ -96,6 +99,7 @@ impl Default for Options<'_> {
             emit: Emit::default(),
             links: Vec::new(),
             wit: None,
+            profile: None,
             progress: None,
         }
     }

@@ -27,6 +27,7 @@ use crate::mapping::{Code, Mapping};
 use crate::open_error::{OpenError, OpenErrorKind};
 use crate::plan::{Malformed, Plan};
 use crate::pool::Pool;
+use crate::prefetch::prefetch;
 use crate::slot::{Slot, SlotError};
 use crate::types::{ExportType, ExternType, GlobalType, ImportType, MemoryType, TableType};
 use crate::{sys, verify};
@@ -49,6 +50,9 @@ pub struct OpenOptions {
     /// Map the code through the system's dynamic linker, so that debuggers find its symbols. Nothing of the file runs
     /// in this mode either.
     pub debugger: bool,
+    /// Record what instances do: see [`Artifact::profile`]. Each has a slot of its own, each function's first call is a
+    /// signal (SIGTRAP, which is passed on where it is not ours), and nothing else is slower.
+    pub record_profile: bool,
 }
 
 /// An open artifact. A clone refers to the same mapping.
@@ -100,7 +104,10 @@ impl Artifact {
         let path = path.as_ref();
         let open = || {
             let file = sys::file::open(path).map_err(OpenErrorKind::io("open the file"))?;
-            Artifact::assemble(Parts::map(file)?, &OpenOptions::default())
+            let artifact = Artifact::assemble(Parts::map(file)?, &OpenOptions::default())?;
+            // What is hashed has been read.
+            prefetch(artifact.inner.code());
+            Ok(artifact)
         };
         open().map_err(|kind| OpenError { path: path.into(), kind })
     }
@@ -109,12 +116,20 @@ impl Artifact {
     ///
     /// # Errors
     /// As [`Self::open`].
-    pub fn open_bytes(mut bytes: &[u8]) -> Result<Artifact, OpenError> {
+    pub fn open_bytes(bytes: &[u8]) -> Result<Artifact, OpenError> {
+        Self::open_bytes_with(bytes, &OpenOptions::default())
+    }
+
+    /// Opens the artifact whose content is `bytes` with `options`.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_bytes_with(mut bytes: &[u8], options: &OpenOptions) -> Result<Artifact, OpenError> {
         let mut open = || {
             let file = sys::file::sealed_copy(&mut bytes).map_err(OpenErrorKind::io("copy the bytes"))?;
             let parts = Parts::map(file)?;
             parts.verify()?;
-            Artifact::assemble(parts, &OpenOptions::default())
+            Artifact::assemble(parts, options)
         };
         open().map_err(|kind| OpenError { path: "<bytes>".into(), kind })
     }

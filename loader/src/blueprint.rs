@@ -7,12 +7,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use precast_abi::meta::{GroupRow, MemoryModel, MemoryRow, NONE, RunRow};
+use precast_abi::meta::{GroupRow, HotRow, MemoryModel, MemoryRow, NONE, RunRow};
+use precast_abi::profile::PAGE;
 use precast_abi::slot::{ALIGN, GUARDED_RESERVATION, SlotLayout};
 
 use crate::artifact::ArtifactInner;
 use crate::mapping::Mapping;
 use crate::plan;
+use crate::recorder::Recorder;
 use crate::slot::SlotError;
 use crate::sys;
 use crate::write_set::Learner;
@@ -49,8 +51,12 @@ pub(crate) struct Blueprint {
     pub(crate) pinned_pieces: Vec<Piece>,
     /// What the runs are copied from.
     mapping: Arc<Mapping>,
+    /// Pages that a profile says most instances write: new slots have them at once.
+    pub(crate) hot: Vec<Range<usize>>,
     /// Which pages guests write.
     pub(crate) learner: Learner,
+    /// Who is told what they wrote, if the artifact is recorded.
+    pub(crate) recorder: Option<Arc<Recorder>>,
 }
 
 /// A stretch of accessible bytes, from and to a multiple of [`ALIGN`], and where its initial contents are in the file, if
@@ -112,6 +118,9 @@ impl Blueprint {
         let host = layout.host_start as usize..(layout.host_start + layout.host_size) as usize;
         let pinned = host.start & !(sys::memory::page_size() - 1)..layout.base_offset as usize;
         let is_dense = accessible == [layout.stack_start as usize..layout.slot_size as usize];
+        let recorder = artifact.code().recorder().cloned();
+        // What is recorded is what instances do, and not what an earlier profile has done for them.
+        let hot = hot(meta.hot.iter().filter(|_| recorder.is_none()), &accessible)?;
         let mut blueprint = Blueprint {
             slot_size: layout.slot_size as usize,
             base: layout.base_offset as usize,
@@ -124,11 +133,15 @@ impl Blueprint {
             is_dense,
             pinned_pieces: Vec::new(),
             mapping: Arc::clone(mapping),
+            hot,
             learner: Learner::default(),
+            recorder,
             host,
             pinned,
         };
         blueprint.others = blueprint.accessible.iter().flat_map(|range| blueprint.beside_pinned(range)).collect();
+        blueprint.hot = blueprint.hot.iter().flat_map(|range| blueprint.beside_pinned(range)).collect();
+        blueprint.learner = Learner::knowing(&blueprint.hot, &blueprint.others);
         let Range { start, end } = blueprint.pinned;
         blueprint.pinned_pieces.extend(blueprint.few_pieces(start..blueprint.host.start));
         blueprint.pinned_pieces.extend(blueprint.few_pieces(blueprint.host.end..end));
@@ -286,6 +299,21 @@ fn accessible(
         }
     }
     Ok(ranges)
+}
+
+/// Pages of the system that hold what most instances write.
+fn hot(rows: impl Iterator<Item = HotRow>, accessible: &[Range<usize>]) -> Result<Vec<Range<usize>>, SlotError> {
+    let page = sys::memory::page_size();
+    rows.map(|row| {
+        let (start, end) = (row.slot_offset, row.slot_offset.saturating_add(row.len));
+        let in_pages = start.is_multiple_of(PAGE) && end.is_multiple_of(PAGE);
+        let inside = |range: &Range<usize>| range.start as u64 <= start && start < end && end <= range.end as u64;
+        if !in_pages || !accessible.iter().any(inside) {
+            return Err(SlotError::Malformed("pages that are written are not pages of the initial memory"));
+        }
+        Ok(start as usize / page * page..(end as usize).next_multiple_of(page))
+    })
+    .collect()
 }
 
 fn runs(

@@ -19,6 +19,7 @@ use precast_abi::meta::{FunctionRow, Meta, MetaError};
 use crate::artifact::OpenOptions;
 use crate::elf::Headers;
 use crate::open_error::OpenErrorKind;
+use crate::recorder::Recorder;
 use crate::sys;
 use crate::sys::dynamic::Library;
 
@@ -33,6 +34,8 @@ pub(crate) struct Code {
     /// In debugger mode: who mapped the text.
     #[expect(dead_code, reason = "held for its destructor")]
     library: Option<Library>,
+    /// If what runs is recorded: who has the text.
+    recorder: Option<Arc<Recorder>>,
 }
 
 // SAFETY: the text is mapped read-only for as long as the structure lives; everything else is Send and Sync.
@@ -58,7 +61,15 @@ impl Code {
             MetaError::Truncated | MetaError::Magic => OpenErrorKind::Table("contents"),
         })?;
         let text_len = header.text_len as usize;
-        let (text, library) = if options.debugger {
+        let mut recorder = None;
+        let (text, library) = if options.record_profile {
+            if options.debugger {
+                return Err(OpenErrorKind::Options("the code cannot be a debugger's and be recorded"));
+            }
+            let code = mapping.get(header.text_offset..header.text_offset + header.text_len).unwrap_or_default();
+            let new = Recorder::new(code, &meta).map_err(OpenErrorKind::io("record what runs"))?;
+            (recorder.insert(Arc::new(new)).text(), None)
+        } else if options.debugger {
             // SAFETY: the headers were checked: no initialisers, no needed libraries, no relocations.
             let library = unsafe { Library::open(file) }.map_err(OpenErrorKind::Dlopen)?;
             let text = library.load_address() + header.text_offset as usize;
@@ -68,7 +79,7 @@ impl Code {
             (text.map_err(OpenErrorKind::io("make the code executable"))?, None)
         };
         let meta_len = meta_bytes.len() as u64;
-        Ok(Code { text, text_len, meta_len, meta, mapping: Arc::new(mapping), library })
+        Ok(Code { text, text_len, meta_len, meta, mapping: Arc::new(mapping), library, recorder })
     }
 
     /// The tables.
@@ -102,10 +113,20 @@ impl Code {
         u32::try_from(offset).ok()
     }
 
+    /// The text as it is in the file. Allocates nothing.
+    pub(crate) fn text_bytes(&self) -> &[u8] {
+        let start = self.meta.header.text_offset;
+        self.mapping.get(start..start + self.text_len as u64).unwrap_or_default()
+    }
+
+    /// Who records what runs, if somebody does.
+    pub(crate) fn recorder(&self) -> Option<&Arc<Recorder>> {
+        self.recorder.as_ref()
+    }
+
     /// The first byte of the instruction at `pc`.
     pub(crate) fn byte_at(&self, pc: usize) -> Option<u8> {
-        let offset = u64::from(self.text_offset(pc)?) + self.meta.header.text_offset;
-        self.mapping.bytes().get(usize::try_from(offset).ok()?).copied()
+        self.text_bytes().get(self.text_offset(pc)? as usize).copied()
     }
 
     /// The function that the address `pc` lies in, and where in it. Allocates nothing.

@@ -120,6 +120,9 @@ pub enum OpenErrorKind {
     /// A table of the meta section lies outside of it.
     #[error("malformed: the table of {0} is not inside the meta section")]
     Table(&'static str),
+    /// The options contradict each other.
+    #[error("cannot be opened in this way: {0}")]
+    Options(&'static str),
     /// The dynamic linker, in debugger mode.
     #[error("cannot map it through the dynamic linker: {0}")]
     Dlopen(String),

@@ -339,6 +339,7 @@ mod tests {
             init: NONE,
             wit: Span::default(),
             metering: 0,
+            source: [0; 32],
         })
     }
 

@@ -148,10 +148,10 @@ impl Pool {
     }
 
     /// Resets a slot and keeps it for another instance, with the share in the bindings. One that cannot be reset, or would
-    /// keep more resident than the limit allows, is unmapped. A share that is not kept comes back, because the last one
-    /// takes the artifact with it, and this pool.
+    /// keep more resident than the limit allows, is unmapped, and so is one whose artifact is recorded. A share that is not
+    /// kept comes back, because the last one takes the artifact with it, and this pool.
     pub(crate) fn give_back(&self, mut slot: Box<Slot>, mut bindings: Option<Arc<Bindings>>) -> Option<Arc<Bindings>> {
-        if slot.reset().is_err() {
+        if slot.record() || slot.reset().is_err() {
             return bindings;
         }
         let shelves = self.shelves.get_or_init(|| (0..SHELVES).map(|_| Shelf::default()).collect());

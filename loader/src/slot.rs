@@ -16,6 +16,7 @@ use crate::blueprint::{Blueprint, OwnMemory};
 use crate::restore::How;
 use crate::sys::memory;
 
+mod recorded;
 mod reset;
 use reset::Frozen;
 
@@ -105,7 +106,11 @@ impl Slot {
         let mut slot =
             Slot { start, blueprint, sizes, frozen: None, version: 0, resets: 0, fixed: 0, kept: 0, kept_growth: 0 };
         slot.map_parts(artifact)?;
-        slot.follow()?;
+        if slot.blueprint.hot.is_empty() {
+            slot.follow()?;
+        } else {
+            slot.populate_hot();
+        }
         Ok(slot)
     }
 
@@ -152,6 +157,15 @@ impl Slot {
     #[inline]
     pub(crate) fn resident(&self) -> usize {
         self.fixed + self.kept + self.kept_growth
+    }
+
+    /// Gives the slot the pages that most instances write. It follows the write set from its second reset on: that takes a
+    /// system call for each run and more, which its first instance is not to wait for.
+    fn populate_hot(&self) {
+        for run in &self.blueprint.hot {
+            // SAFETY: the range is accessible memory of the slot, which is new.
+            unsafe { memory::populate(self.at(run.start), run.len()) };
+        }
     }
 
     /// The slot's first byte.

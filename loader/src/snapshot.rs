@@ -268,7 +268,7 @@ impl<'a> Reader<'a> {
         self.meta.elements.iter().enumerate().map(state).collect()
     }
 
-    /// The row of the function that `reference` refers to; `place` names what holds it.
+    /// The number of the function that `reference` refers to; `place` names what holds it.
     fn reference(&self, ty: ValType, reference: u64, place: impl Fn() -> String) -> Result<FuncRow, SnapshotError> {
         match (reference, funcref::ty(reference)) {
             (NULL, _) => Ok(None),
@@ -278,7 +278,9 @@ impl<'a> Reader<'a> {
                 let start = funcref::payload(reference);
                 let row = self.meta.functions.partition_point(|row| row.start < start);
                 let found = self.meta.functions.get(row).filter(|row| row.start == start);
-                found.map(|_| Some(row as u32)).ok_or_else(|| SnapshotError::Unknown { place: place() })
+                found
+                    .map(|_| Some(self.meta.function_number(row as u32)))
+                    .ok_or_else(|| SnapshotError::Unknown { place: place() })
             }
         }
     }

@@ -185,6 +185,7 @@ impl TestArtifact {
             init: NONE,
             wit: Span::default(),
             metering: 0,
+            source: [0; 32],
         };
         let mut meta = MetaBuilder::new(header);
         meta.header.producer = meta.blob.intern(b"the loader's tests");
@@ -216,7 +217,8 @@ impl TestArtifact {
         [meta, text, image, image + self.image.len() as u64]
     }
 
-    fn place_runs(&mut self) {
+    /// Where things are in the file, after rows were added.
+    pub(crate) fn place_runs(&mut self) {
         self.meta.runs = vec![RunRow { slot_offset: 0, file_offset: 0, len: 0 }; 2];
         let [_, text, image, _] = self.places();
         self.meta.header.text_offset = text;

@@ -7,6 +7,8 @@
 //! leave that many samples in a row found as they were. Some of those are written nevertheless (a count goes up and down
 //! again): so a few leave at a time, and one that comes back stays much longer.
 //!
+//! An artifact that was compiled with a profile has a set from the start: that of the profile.
+//!
 //! The set belongs to the artifact, and each slot follows it at its own pace: [`Learner::version`] says when it changed.
 
 use std::collections::BTreeMap;
@@ -53,6 +55,9 @@ pub(crate) struct WriteSet {
     pub(crate) how: How,
     /// What they are at first, once that has been looked up.
     pub(crate) pieces: OnceLock<Vec<Piece>>,
+    /// Which of them a slot has resident from the start. What only fills gaps is not written by restoring if that compares,
+    /// and can stay the file's.
+    pub(crate) resident: Box<[Range<usize>]>,
 }
 
 impl WriteSet {
@@ -115,6 +120,19 @@ impl Page {
 }
 
 impl Learner {
+    /// One that knows from the start which pages most instances write, unless they are too many.
+    pub(crate) fn knowing(written: &[Range<usize>], accessible: &[Range<usize>]) -> Learner {
+        let learner = Learner::default();
+        let count = written.iter().map(Range::len).sum::<usize>() / memory::page_size();
+        if (1..=MAX_PAGES).contains(&count) {
+            let mut state = State::default();
+            state.add(written);
+            state.freeze(accessible, &learner.version);
+            *learner.state() = state;
+        }
+        learner
+    }
+
     /// The version of the set; 0 if there is none.
     #[inline]
     pub(crate) fn version(&self) -> u64 {
@@ -207,9 +225,12 @@ impl State {
     }
 
     fn freeze(&mut self, accessible: &[Range<usize>], version: &AtomicU64) {
-        let runs = runs(self.pages.keys().copied(), accessible);
+        let pages = || self.pages.keys().map(|start| *start..start + memory::page_size());
+        let runs = runs(pages().collect(), accessible);
         let how = How::of_size(runs.iter().map(Range::len).sum());
-        let set = WriteSet { version: self.versions + 1, runs: runs.into(), how, pieces: OnceLock::new() };
+        let resident = if how == How::Store { runs.clone() } else { join(pages(), 0, accessible) };
+        let (runs, resident) = (runs.into(), resident.into());
+        let set = WriteSet { version: self.versions + 1, runs, how, pieces: OnceLock::new(), resident };
         self.publish(Some(Arc::new(set)), version);
     }
 
@@ -227,27 +248,28 @@ fn pages(ranges: &[Range<usize>]) -> impl Iterator<Item = usize> {
 
 /// Runs with these pages: the fewest pages besides that make no more than [`MAX_RUNS`], each within one of the
 /// `accessible` ranges.
-fn runs(pages: impl Iterator<Item = usize>, accessible: &[Range<usize>]) -> Vec<Range<usize>> {
-    let page = memory::page_size();
-    let same_range = |from: usize, to: usize| accessible.iter().any(|range| range.start <= from && to < range.end);
-    let join = |runs: Vec<Range<usize>>, gap: usize| {
-        let mut joined: Vec<Range<usize>> = Vec::with_capacity(runs.len());
-        for run in runs {
-            match joined.last_mut() {
-                Some(last) if run.start - last.end <= gap && same_range(last.start, run.start) => last.end = run.end,
-                _ => joined.push(run),
-            }
-        }
-        joined
-    };
-    let mut runs = join(pages.map(|start| start..start + page).collect(), GAP * page);
+fn runs(pages: Vec<Range<usize>>, accessible: &[Range<usize>]) -> Vec<Range<usize>> {
+    let mut runs = join(pages.into_iter(), GAP * memory::page_size(), accessible);
     if runs.len() > MAX_RUNS {
         let mut gaps: Vec<_> = runs.windows(2).map(|pair| pair[1].start - pair[0].end).collect();
         gaps.sort_unstable();
         let gap = gaps[gaps.len() - MAX_RUNS];
-        runs = join(runs, gap);
+        runs = join(runs.into_iter(), gap, accessible);
     }
     runs
+}
+
+/// The same runs, with those joined that lie in one of the `accessible` ranges and no more than `gap` bytes apart.
+fn join(runs: impl Iterator<Item = Range<usize>>, gap: usize, accessible: &[Range<usize>]) -> Vec<Range<usize>> {
+    let same_range = |from: usize, to: usize| accessible.iter().any(|range| range.start <= from && to < range.end);
+    let mut joined: Vec<Range<usize>> = Vec::new();
+    for run in runs {
+        match joined.last_mut() {
+            Some(last) if run.start - last.end <= gap && same_range(last.start, run.start) => last.end = run.end,
+            _ => joined.push(run),
+        }
+    }
+    joined
 }
 
 #[cfg(test)]
@@ -291,6 +313,21 @@ mod tests {
         assert_eq!(set.outside(at(0..20)), [at(1..9), at(10..18), at(19..20)]);
         assert_eq!(set.outside(at(9..12)), [at(10..12)]);
         assert!(set.outside(at(18..19)).is_empty());
+    }
+
+    #[test]
+    fn what_a_profile_says_is_known_from_the_start() {
+        let all = [at(0..5000)];
+        let learner = Learner::knowing(&[at(1..3), at(40..41)], &all);
+        assert_eq!(learnt(&learner), [1..3, 40..41]);
+        // From there on it is as any other.
+        (0..LATE).for_each(|_| learner.observe(&[at(60..61)], &all));
+        assert_eq!(learnt(&learner), [1..3, 40..41, 60..61]);
+        (0..UNCHANGED).for_each(|_| learner.sample(&[at(60..61)], &all));
+        assert_eq!(learnt(&learner), [60..61]);
+        for written in [&[][..], &[at(0..MAX_PAGES + 1)]] {
+            assert_eq!(Learner::knowing(written, &all).version(), 0);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use precast_abi::MAGIC;
 use precast_abi::bytes::Field;
 use precast_abi::meta::Header;
-use precast_loader::{Artifact, Caller, Extern, Func, Instance, Linker, component};
+use precast_loader::{Artifact, Caller, Extern, Func, Instance, Linker, Profile, component};
 
 const MODULE: &str = r#"(module
     (import "host" "f" (func $f (param i32) (result i64)))
@@ -103,13 +103,16 @@ fn damaged_tables_of_components_neither_panic_nor_crash() {
 }
 
 fn damage(text: &str, explore: fn(&Artifact)) {
-    let bytes = precast_compiler::compile(text.as_bytes(), &precast_compiler::Options::default()).expect("compiles");
+    let profile = format!("precast profile 1\nsource {:064}\nentry precast.entry.1\nstack 0 1\nmemory 0 0 1\n", 0);
+    let profile = Some(Profile::parse(&profile).expect("a profile"));
+    let options = precast_compiler::Options { profile, ..precast_compiler::Options::default() };
+    let bytes = precast_compiler::compile(text.as_bytes(), &options).expect("compiles");
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("damaged.so");
     let meta = bytes.windows(MAGIC.len()).position(|window| window == MAGIC).expect("has tables");
     let end = (meta + 4096).min(bytes.len());
-    // Where the initialiser is, which instantiating would run: just before the span of the WIT text.
-    let init = meta + Header::SIZE - 16..meta + Header::SIZE - 12;
+    // Where the initialiser is, which instantiating would run: just before the span of the WIT text, metering and source.
+    let init = meta + Header::SIZE - 48..meta + Header::SIZE - 44;
     std::fs::write(&path, &bytes).unwrap();
     let file = std::fs::File::options().write(true).open(&path).unwrap();
     let mut opened = 0;

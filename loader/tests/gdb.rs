@@ -24,7 +24,9 @@ fn precast_test_host_caller() {
     let bytes = precast_compiler::compile(wat.as_bytes(), &precast_compiler::Options::default()).expect("compiles");
     let path = std::env::temp_dir().join(format!("precast-gdb-{}.so", std::process::id()));
     std::fs::write(&path, bytes).expect("writes");
-    let artifact = Artifact::open_with(&path, Policy::Verify, &OpenOptions { debugger: true }).expect("opens");
+    let artifact =
+        Artifact::open_with(&path, Policy::Verify, &OpenOptions { debugger: true, ..OpenOptions::default() })
+            .expect("opens");
     let mut linker = Linker::new();
     linker.func("env", "stop", |_: &mut Caller<'_, ()>, value: i32| precast_test_stop_here(value));
     let mut instance = linker.bind(&artifact).expect("binds").instantiate(()).expect("instantiates");

@@ -71,7 +71,8 @@ fn host_caller(export: &str) {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("guest.so");
     std::fs::write(&path, compile(GUEST)).unwrap();
-    let artifact = Artifact::open_with(&path, Policy::Verify, &OpenOptions { debugger: true }).unwrap();
+    let artifact =
+        Artifact::open_with(&path, Policy::Verify, &OpenOptions { debugger: true, ..OpenOptions::default() }).unwrap();
     let mut linker = Linker::new();
     linker.func("host", "stop", |_: &mut Caller<'_, ()>, value: i32| host_stop(value));
     linker.func("host", "again", host_again);
@@ -119,7 +120,7 @@ fn artifacts_for_debuggers_live_side_by_side() {
         std::fs::write(&path, module(number)).unwrap();
         path
     });
-    let options = OpenOptions { debugger: true };
+    let options = OpenOptions { debugger: true, ..OpenOptions::default() };
     let open = |path: usize| Artifact::open_with(&paths[path], Policy::Verify, &options).unwrap();
     let mut artifacts = vec![(0, open(0)), (1, open(1)), (0, open(0)), (1, open(1)), (0, open(0))];
     while !artifacts.is_empty() {

@@ -333,6 +333,38 @@ fn a_guest_that_traps_harms_nobody_else() {
     assert_eq!(client.request("GET", "/status/200", "").status, 200);
 }
 
+/// What requests do is recorded, and a server that is laid out by it answers the same.
+#[test]
+fn a_profile_is_recorded_until_the_server_ends() {
+    let Some(guest) = guest("rs-http.p2.wasm") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (profile, artifact) = (folder.path().join("a.profile"), folder.path().join("a.so"));
+    let mut server = Server::start(&guest, &[&format!("--record-profile={}", profile.display())]);
+    for _ in 0..4 {
+        assert_eq!(server.request("GET", "/status/204", "").status, 204);
+        assert_eq!(server.request("GET", "/trap", "").status, 500);
+    }
+    assert!(!profile.exists());
+    server.signal(libc::SIGTERM);
+    server.says("precast: recorded ");
+    assert!(server.child.wait().unwrap().success());
+    let text = std::fs::read_to_string(&profile).unwrap();
+    let count = |word: &str| text.lines().filter(|line| line.starts_with(word)).count();
+    assert!(count("wasm ") > 20 && count("host ") > 3 && count("memory ") > 0 && count("stack ") > 0, "{text}");
+
+    let compiled = Command::new(precast_binary())
+        .args([Path::new("compile"), &guest, Path::new("--profile"), &profile, Path::new("-o"), &artifact])
+        .output()
+        .unwrap();
+    assert!(compiled.status.success() && compiled.stderr.is_empty(), "{compiled:?}");
+    let server = Server::start(&artifact, &[]);
+    for _ in 0..20 {
+        assert_eq!(server.request("GET", "/status/204", "").status, 204);
+        assert_eq!(server.request("GET", "/trap", "").status, 500);
+        assert!(server.request("POST", "/echo", "the body").body.contains("fa8242e99f48966c"));
+    }
+}
+
 #[test]
 fn bodies_stream_and_a_slow_client_is_served() {
     let Some(guest) = guest("rs-http.p2.wasm") else { return };

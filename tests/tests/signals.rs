@@ -8,8 +8,8 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Output;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use precast_loader::{Caller, Instance, Linker, TrapCode};
-use precast_tests::{again, artifact, role};
+use precast_loader::{Artifact, Caller, Instance, Linker, OpenOptions, TrapCode};
+use precast_tests::{again, artifact, compile, role, say};
 
 /// Runs the child in `role`.
 fn child(role: &str) -> Output {
@@ -170,7 +170,50 @@ fn assert_trap(instance: &mut Instance<()>) {
     assert_eq!(error.trap().unwrap().code(), TrapCode::MemoryOutOfBounds);
 }
 
-/// What the tests above run.
+/// Breakpoints are taken for a recorder's only where it has put one.
+#[test]
+fn a_breakpoint_of_the_hosts_goes_where_it_went_before() {
+    let child = |role: &str| again("child_recorded", role).output().unwrap();
+    for role in ["default, met", "ignored, met", "default, sent"] {
+        let output = child(role);
+        assert_eq!(output.status.signal(), Some(libc::SIGTRAP), "{role}: {output:?}");
+    }
+    for (role, seen) in [("ignored, sent", 0), ("counted, met", 1), ("counted, sent", 1), ("counted, none", 0)] {
+        let output = child(role);
+        assert_eq!(output.status.code(), Some(0), "{role}: {output:?}");
+        assert!(String::from_utf8_lossy(&output.stdout).contains(&format!("seen: {seen}\n")), "{role}: {output:?}");
+    }
+}
+
+/// What the test above runs: a host with a recorded guest.
+#[test]
+fn child_recorded() {
+    let Some(role) = role() else { return };
+    let (disposition, event) = role.split_once(", ").unwrap();
+    match disposition {
+        "default" => dispose(libc::SIGTRAP, libc::SIG_DFL, false),
+        "ignored" => dispose(libc::SIGTRAP, libc::SIG_IGN, false),
+        _ => dispose(libc::SIGTRAP, tick as *const () as usize, false),
+    }
+    let bytes = compile(r#"(module (func (export "a")) (func (export "b")))"#);
+    let options = OpenOptions { record_profile: true, ..OpenOptions::default() };
+    let module = Artifact::open_bytes_with(&bytes, &options).unwrap();
+    let mut instance = Linker::new().bind(&module).unwrap().instantiate(()).unwrap();
+    instance.func::<(), ()>("a").unwrap().call(&mut instance, ()).unwrap();
+    match event {
+        // SAFETY: what happens is what the test is about.
+        "met" => unsafe { std::arch::asm!("int3") },
+        // SAFETY: as above.
+        "sent" => assert_eq!(unsafe { libc::raise(libc::SIGTRAP) }, 0),
+        _ => {}
+    }
+    instance.func::<(), ()>("b").unwrap().call(&mut instance, ()).unwrap();
+    let names: Vec<_> = module.profile().unwrap().functions.iter().map(ToString::to_string).collect();
+    assert_eq!(names[1..], ["wasm a", "wasm b"]);
+    say(format_args!("seen: {}", TICKS.load(Ordering::Relaxed)));
+}
+
+/// What the tests before those run.
 #[test]
 fn child_host() {
     let Some(role) = role() else { return };

@@ -20,6 +20,16 @@ pub(crate) fn to_json(report: &Report) -> Value {
         "digest_matches": report.digest_matches,
         "abi_version": report.abi_version,
         "metered": report.metered,
+        "source": report.source,
+        "profile": report.profile.as_ref().map(|profile| json!({
+            "digest": profile.digest,
+            "same_source": profile.same_source,
+            "functions": profile.functions,
+            "functions_found": profile.functions_found,
+            "pages": profile.pages,
+            "pages_found": profile.pages_found,
+            "text_bytes": profile.text_bytes,
+        })),
         "init": report.init,
         "imports": imports
             .map(|row| json!({ "module": row.module, "name": row.name, "kind": row.kind, "type": row.ty }))

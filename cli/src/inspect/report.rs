@@ -4,7 +4,7 @@
 use std::cmp::Reverse;
 
 use precast_abi::meta::{
-    ExternKind, FunctionKind, GlobalRow, MemoryModel, MemoryRow, Meta, NO_MAXIMUM, NONE, TableRow,
+    ExternKind, FunctionKind, GlobalRow, MemoryModel, MemoryRow, Meta, NO_MAXIMUM, NONE, ProfileRow, TableRow,
 };
 use precast_abi::types::{FuncType, ValType};
 use precast_targets::{Arch, Feature};
@@ -34,6 +34,10 @@ pub(crate) struct Report {
     pub(crate) abi_version: u32,
     /// Whether code counts fuel.
     pub(crate) metered: bool,
+    /// BLAKE3 of what was compiled, in hexadecimal.
+    pub(crate) source: String,
+    /// What it is laid out by.
+    pub(crate) profile: Option<Profile>,
     /// Whether instantiating runs code.
     pub(crate) init: bool,
     /// What only a component has.
@@ -62,6 +66,24 @@ pub(crate) struct Report {
     pub(crate) thunks: usize,
     /// The biggest functions, biggest first.
     pub(crate) biggest: Vec<Function>,
+}
+
+/// The profile that an artifact is laid out by.
+pub(crate) struct Profile {
+    /// BLAKE3 of its text, in hexadecimal.
+    pub(crate) digest: String,
+    /// Whether it was recorded with the same program.
+    pub(crate) same_source: bool,
+    /// Functions that it names.
+    pub(crate) functions: u32,
+    /// Those that the program has.
+    pub(crate) functions_found: u32,
+    /// Pages that it names.
+    pub(crate) pages: u32,
+    /// Those that an instance has.
+    pub(crate) pages_found: u32,
+    /// Bytes of text up to the end of the last function that it names.
+    pub(crate) text_bytes: u32,
 }
 
 /// An import.
@@ -138,10 +160,12 @@ impl Report {
                 .map(|l| l.name),
             features: feature_names(arch.map_or(&[], Arch::features), header.features),
             producer: text(meta.str(header.producer)),
-            digest: header.digest.iter().map(|byte| format!("{byte:02x}")).collect(),
+            digest: hexadecimal(&header.digest),
             digest_matches: artifact.is_intact(),
             abi_version: header.abi_version,
             metered: header.metering != 0,
+            source: hexadecimal(&header.source),
+            profile: meta.profile.get(0).map(profile),
             init: header.init != NONE,
             component: Component::new(&meta),
             imports: imports(&meta),
@@ -157,6 +181,22 @@ impl Report {
             thunks: meta.functions.len() - functions,
             biggest: biggest_functions(&meta, biggest),
         }
+    }
+}
+
+fn hexadecimal(digest: &[u8; 32]) -> String {
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn profile(row: ProfileRow) -> Profile {
+    Profile {
+        digest: hexadecimal(&row.digest),
+        same_source: row.same_source == 1,
+        functions: row.functions,
+        functions_found: row.functions_found,
+        pages: row.pages,
+        pages_found: row.pages_found,
+        text_bytes: row.text_len,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::{self, Display, Formatter};
 
 use super::component::{Component, ComponentFunc};
-use super::report::{Export, Function, Import, Memory, Region, Report, Table, limits};
+use super::report::{Export, Function, Import, Memory, Profile, Region, Report, Table, limits};
 use crate::inspect::elf::Part;
 use crate::output::printable;
 use crate::size::display_size;
@@ -130,11 +130,21 @@ fn identity(f: &mut Formatter<'_>, report: &Report) -> fmt::Result {
         ("CPU", cpu),
         ("producer", report.producer.clone()),
         ("digest", format!("{} ({digest})", report.digest)),
+        ("source", report.source.clone()),
+        ("profile", report.profile.as_ref().map_or_else(|| "none".into(), profile)),
         ("ABI version", report.abi_version.to_string()),
         ("fuel", if report.metered { "is counted" } else { "is not counted" }.to_owned()),
         ("initialiser", if report.init { "runs at instantiation" } else { "none" }.to_owned()),
     ];
     columns(f, rows.map(|(name, value)| vec![name.to_owned(), value]).into())
+}
+
+fn profile(of: &Profile) -> String {
+    let (functions, pages) = (of.functions_found, of.pages_found);
+    let text = display_size(of.text_bytes.into());
+    let source = if of.same_source { "" } else { ", recorded with another version" };
+    let found = format!("{functions} of {} functions ({text}), {pages} of {} pages", of.functions, of.pages);
+    format!("{} ({found}{source})", of.digest)
 }
 
 /// A headline and a table below it; nothing at all without rows.

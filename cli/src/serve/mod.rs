@@ -32,7 +32,7 @@ pub(crate) use duration::parse_duration;
 
 use crate::args::ServeArgs;
 use crate::error::Error;
-use crate::{artifact, guest, output};
+use crate::{artifact, guest, output, profile};
 use log::{AccessLog, Failures};
 use service::Service;
 use stats::Stats;
@@ -47,18 +47,24 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<ExitCode, Error> {
     let denials = Denials::default();
     let first_template = template(&grants, &args.file, &denials)?;
     let log = AccessLog::open(args.access_log.as_ref())?;
+    profile::check_target(args.record_profile.as_deref())?;
     let listeners = worker::bind_all(args.addr, workers(&args))?;
     let addr = listeners[0].addr()?;
     args.codegen.metered = args.fuel.is_some();
-    let (first_artifact, source) = artifact::open(&args.file, &args.cache, &args.codegen)?;
+    let (mut first_artifact, source) = artifact::open(&args.file, &args.cache, &args.codegen)?;
+    if args.record_profile.is_some() {
+        first_artifact = profile::open(&source)?;
+    }
 
     let stats: Arc<[Stats]> = listeners.iter().map(|_| Stats::default()).collect();
     let failures = Arc::new(Failures::default());
     let idle_memory = args.idle_memory / listeners.len() as u64;
-    // Each worker opens the artifact and the grants for itself: slots and reference counts are no other thread's.
+    // Each worker opens the artifact and the grants for itself: slots and reference counts are no other thread's. What is
+    // recorded is one artifact.
     let services = (0..listeners.len()).map(|index| {
         let (artifact, template) = match index {
             0 => (first_artifact.clone(), first_template.clone()),
+            _ if first_artifact.is_recorded() => (first_artifact.clone(), template(&grants, &args.file, &denials)?),
             _ => {
                 let artifact =
                     source.open().map_err(|error| Error::context("cannot open the artifact again", error))?;
@@ -70,7 +76,11 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<ExitCode, Error> {
         Ok(Service::new(proxy, template, log.clone(), failures.clone(), stats.clone(), index))
     });
     let services = services.collect::<Result<Vec<_>, Error>>()?;
-    serve(listeners, services, stats, addr, &args)
+    let status = serve(listeners, services, stats, addr, &args)?;
+    if let Some(path) = &args.record_profile {
+        profile::write(path, &first_artifact)?;
+    }
+    Ok(status)
 }
 
 /// Starts the workers and waits for the end.

@@ -5,5 +5,6 @@ mod compile;
 mod components;
 mod fuel;
 mod init;
+mod profile;
 mod reports;
 mod run;

@@ -61,6 +61,8 @@ fn inspect_prints_json_with_stable_keys() {
         "digest",
         "digest_matches",
         "abi_version",
+        "source",
+        "profile",
         "init",
         "metered",
         "imports",

@@ -18,6 +18,7 @@ use super::names::TextFunction;
 use crate::component::linkage::CoreInstance;
 use crate::error::{Error, Place};
 use crate::options::{OptLevel, Options};
+use crate::profile::LaidOut;
 use crate::program::{GlobalPlace, Group, Instance, MemoryPlace, Program, Symbol, TablePlace};
 
 /// Bytes of names, signatures and segments: spans in the tables reach 4 GiB, and the rows need some of that.
@@ -43,6 +44,7 @@ pub(super) fn meta(input: &LinkInput<'_>, functions: &[TextFunction]) -> Result<
     tables.runs();
     tables.groups();
     tables.component()?;
+    tables.profile();
     Ok(tables.meta)
 }
 
@@ -62,6 +64,7 @@ fn header(input: &LinkInput<'_>) -> Header {
         init: input.text.offset(Symbol::Init).unwrap_or(NONE),
         wit: Span::default(),
         metering: input.program.metered.into(),
+        source: input.source,
     }
 }
 
@@ -304,6 +307,14 @@ impl Tables<'_> {
                 .values()
                 .map(|group| GroupRow { block_start: group.block_start, base_offset: group.base_offset });
             self.meta.groups.extend(rows);
+        }
+    }
+
+    fn profile(&mut self) {
+        if let Some(LaidOut { profile, hot, numbers }) = self.input.profile {
+            self.meta.profile.push(*profile);
+            self.meta.hot.extend(hot);
+            self.meta.numbers.extend(numbers);
         }
     }
 

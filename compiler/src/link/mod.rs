@@ -27,17 +27,21 @@ use precast_abi::meta::DIGEST_OFFSET;
 
 use crate::image::MemoryImage;
 use crate::lower::CompiledFunction;
+use crate::profile::LaidOut;
 use crate::program::Program;
 use crate::text::Text;
 use crate::{Error, Options};
 
 use eh_frame::EhFrame;
+pub(crate) use names::kind;
 use symbols::Symbols;
 
 /// What an artifact is made of.
 pub(crate) struct LinkInput<'a> {
     /// What was compiled.
     pub(crate) program: &'a Program<'a>,
+    /// The hash of what it was compiled of.
+    pub(crate) source: [u8; 32],
     /// How.
     pub(crate) options: &'a Options<'a>,
     /// In the order in which `text` has them.
@@ -46,6 +50,8 @@ pub(crate) struct LinkInput<'a> {
     pub(crate) text: &'a Text,
     /// The initial state.
     pub(crate) image: &'a MemoryImage,
+    /// What it is laid out by, if there is something.
+    pub(crate) profile: Option<&'a LaidOut>,
     /// The target.
     pub(crate) isa: &'a dyn TargetIsa,
 }

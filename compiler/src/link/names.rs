@@ -31,7 +31,7 @@ pub(super) fn functions(input: &LinkInput<'_>) -> Vec<TextFunction> {
 }
 
 /// How the function table describes a symbol; the start of the text is a place and no function.
-fn kind(program: &Program<'_>, symbol: Symbol) -> Option<(FunctionKind, u32)> {
+pub(crate) fn kind(program: &Program<'_>, symbol: Symbol) -> Option<(FunctionKind, u32)> {
     Some(match symbol {
         Symbol::Function(func) => match program.funcs[func].body {
             FuncBody::Wasm(_, index) => (FunctionKind::Wasm, index),

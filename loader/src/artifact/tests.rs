@@ -39,7 +39,7 @@ fn every_way_of_opening_gives_the_same() {
     parts.dynamic = vec![4, 0x600, 5, 0x500, 6, 0x520, 10, 1, 11, 24, 0, 0];
     let bytes = parts.bytes();
     let file = TestFile::new("ways", &bytes);
-    let debugger = OpenOptions { debugger: true };
+    let debugger = OpenOptions { debugger: true, ..OpenOptions::default() };
     let opened = [
         Artifact::open(&file.0, Policy::Verify).unwrap(),
         Artifact::open(&file.0, Policy::Verify).unwrap(),

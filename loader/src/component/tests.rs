@@ -43,6 +43,7 @@ fn builder() -> MetaBuilder {
         init: NONE,
         wit: Span::default(),
         metering: 0,
+        source: [0; 32],
     })
 }
 

@@ -90,6 +90,7 @@ impl Slot {
     /// # Errors
     /// If the system refuses something. The slot is then neither fresh nor of any use.
     pub(crate) fn reset(&mut self) -> Result<(), SlotError> {
+        self.resets = self.resets.wrapping_add(1);
         self.give_back_growth()?;
         self.restore_pieces(&self.blueprint.pinned_pieces, How::Store);
         match self.frozen.take() {
@@ -102,13 +103,13 @@ impl Slot {
                 self.restore_written()?;
             }
         }
-        self.follow()
+        // What a cold slot is for has waited long enough, and may be waiting for this.
+        if self.resets == 1 && !self.blueprint.hot.is_empty() { Ok(()) } else { self.follow() }
     }
 
     /// Restores the write set and what was written late.
     fn restore_set(&mut self, mut frozen: Frozen) -> Result<(), SlotError> {
         let (learner, accessible) = (&self.blueprint.learner, &self.blueprint.others);
-        self.resets = self.resets.wrapping_add(1);
         if self.resets.is_multiple_of(SAMPLE) {
             let pages = frozen.set.runs.iter().flat_map(|run| run.clone().step_by(memory::page_size()));
             let pages = pages.map(|page| page..page + memory::page_size());
@@ -231,6 +232,8 @@ impl Slot {
                 #[cfg(test)]
                 refusals::call()?;
                 memory::open(self.at(run.start), run.len())?;
+            }
+            for run in &set.resident {
                 memory::populate(self.at(run.start), run.len());
             }
         }
@@ -239,7 +242,7 @@ impl Slot {
 
     /// Calls `visit` with the runs of pages in `range` that were written, in order, as long as they are no more than
     /// `keep` bytes, which they are taken from. From where on they are not known, if that is so.
-    fn for_each_written(
+    pub(super) fn for_each_written(
         &self,
         range: Range<usize>,
         keep: &mut usize,

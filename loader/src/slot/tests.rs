@@ -1,5 +1,6 @@
 //! Slots: fresh, reset, refused.
 
+use precast_abi::meta::HotRow;
 use precast_abi::slot::{GUARDED_RESERVATION, WASM_PAGE};
 
 use super::reset::refusals;
@@ -339,6 +340,25 @@ fn contradicting_tables_are_refused() {
     malformed(|parts| parts.meta.runs[1].slot_offset = SECOND_MEMORY + 16 * WASM_PAGE);
     malformed(|parts| parts.meta.runs[1].file_offset += PAGE);
     malformed(|parts| parts.meta.runs[0].file_offset = 0);
+    let hot = |slot_offset, len| {
+        let mut parts = TestArtifact::new();
+        parts.meta.hot.push(HotRow { slot_offset, len });
+        parts.place_runs();
+        Slot::map(parts.open().inner()).map(|mut slot| slot.hash())
+    };
+    assert_eq!(hot(BASE - 3 * PAGE, 4 * PAGE).unwrap(), fresh(&TestArtifact::new().open()).hash());
+    for (slot_offset, len) in [
+        (BASE, 0),
+        (BASE, 1),
+        (BASE + 1, PAGE),
+        (0, PAGE),
+        (BASE + WASM_PAGE, PAGE),
+        (BASE, u64::MAX - PAGE + 1),
+        (u64::MAX - PAGE + 1, PAGE),
+    ] {
+        let error = hot(slot_offset, len).unwrap_err();
+        assert!(matches!(error, SlotError::Malformed(_)), "{error}");
+    }
 }
 
 #[test]

@@ -6,9 +6,10 @@
 //! # Safety
 //! As in `x86_64.rs`.
 
-use std::arch::naked_asm;
+use std::arch::{asm, naked_asm};
 use std::ffi::c_void;
 use std::mem::offset_of;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use precast_abi::host::FuncImport;
 
@@ -428,6 +429,42 @@ pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context,
     machine.pc = trap_exit as *const () as u64;
     machine.regs[19] = guest.addr() as u64;
     machine.regs[0] = status.into();
+}
+
+/// The instruction of breakpoints: `brk #0`.
+pub(crate) const BREAKPOINT: [u8; 4] = 0xd420_0000_u32.to_le_bytes();
+
+/// The address of the breakpoint that a SIGTRAP came of, if it came of one.
+///
+/// # Safety
+/// `info` and `context` are those that the kernel gave to the handler.
+pub(crate) unsafe fn breakpoint(info: *const libc::siginfo_t, context: *mut c_void) -> Option<usize> {
+    const TRAP_BRKPT: libc::c_int = 1;
+    // SAFETY: the kernel's information is valid while the handler runs.
+    unsafe { ((*info).si_code == TRAP_BRKPT).then(|| registers(context).pc) }
+}
+
+/// Makes the interrupted code go on at `pc`.
+///
+/// # Safety
+/// `context` is the third argument of a signal handler, and the interrupted registers are those that the code at `pc` is
+/// entered with.
+pub(crate) unsafe fn go_on_at(context: *mut c_void, pc: usize) {
+    // SAFETY: the kernel gives handlers a ucontext_t, which nothing else refers to, and restores registers from it.
+    unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.pc = pc as u64 };
+}
+
+/// Stores code at `write`, which is executed at `run`. Threads that execute the old code there meanwhile meet the same
+/// breakpoint again until they see the new one.
+///
+/// # Safety
+/// Both addresses are mappings of the same bytes, which are stored to by this only, and multiples of 4.
+pub(crate) unsafe fn replace_code(write: *mut u8, run: *const u8, code: [u8; 4]) {
+    // SAFETY: the caller's promise. The instructions make the store visible to instruction fetches.
+    unsafe {
+        AtomicU32::from_ptr(write.cast()).store(u32::from_le_bytes(code), Ordering::Release);
+        asm!("dc cvau, {write}", "dsb ish", "ic ivau, {run}", "dsb ish", "isb", write = in(reg) write, run = in(reg) run);
+    }
 }
 
 /// Where a function will return to that has no frame, if so it is at `offset` bytes from its start.

@@ -13,16 +13,18 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_CLOEXEC | libc::O_NONBLOCK | libc::O_NOCTTY).open(path)
 }
 
+/// An empty file in memory.
+pub(crate) fn in_memory() -> io::Result<File> {
+    // SAFETY: the name is a C string; the descriptor that comes back is nobody else's.
+    unsafe {
+        let descriptor = libc::memfd_create(c"precast".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
+        if descriptor < 0 { Err(io::Error::last_os_error()) } else { Ok(File::from_raw_fd(descriptor)) }
+    }
+}
+
 /// Copies what `source` gives into a file in memory that nobody can write, grow or shrink afterwards.
 pub(crate) fn sealed_copy(source: &mut impl Read) -> io::Result<File> {
-    // SAFETY: the name is a C string; the descriptor that comes back is nobody else's.
-    let mut file = unsafe {
-        let descriptor = libc::memfd_create(c"precast".as_ptr(), libc::MFD_CLOEXEC | libc::MFD_ALLOW_SEALING);
-        if descriptor < 0 {
-            return Err(io::Error::last_os_error());
-        }
-        File::from_raw_fd(descriptor)
-    };
+    let mut file = in_memory()?;
     io::copy(source, &mut file)?;
     file.flush()?;
     let seals = libc::F_SEAL_SHRINK | libc::F_SEAL_GROW | libc::F_SEAL_WRITE | libc::F_SEAL_SEAL;

@@ -103,6 +103,14 @@ pub(crate) unsafe fn populate(start: *mut u8, len: usize) {
     unsafe { libc::madvise(start.cast(), len, libc::MADV_POPULATE_WRITE) };
 }
 
+/// Has the system read what a mapped file has here, without waiting for it.
+pub(crate) fn will_need(bytes: &[u8]) {
+    let start = bytes.as_ptr().map_addr(|address| address / page_size() * page_size());
+    let len = bytes.len() + (bytes.as_ptr().addr() - start.addr());
+    // SAFETY: this advice changes nothing that anybody can see, wherever it is about.
+    unsafe { libc::madvise(start.cast_mut().cast(), len, libc::MADV_WILLNEED) };
+}
+
 /// Makes a range inaccessible.
 ///
 /// # Safety

@@ -3,6 +3,7 @@
 //! One file for each concern of the kernel, one for each instruction set; the latter define the same names, which are
 //! used from here as `arch`. Nothing above this folder calls `libc`.
 
+pub(crate) mod breakpoints;
 #[cfg(target_arch = "x86_64")]
 pub(crate) mod cpuid;
 pub(crate) mod dynamic;

@@ -6,7 +6,7 @@ use std::num::NonZeroI32;
 
 use super::memory::{self, check};
 
-pub(crate) use libc::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGURG, c_int, sigaction, siginfo_t};
+pub(crate) use libc::{SIGBUS, SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SIGURG, c_int, sigaction, siginfo_t};
 
 /// A handler that is told what happened.
 pub(crate) type Handler = unsafe extern "C" fn(c_int, *mut siginfo_t, *mut c_void);
@@ -129,16 +129,18 @@ pub(crate) unsafe fn pass_on(previous: Option<&sigaction>, signal: c_int, info: 
     let handler = previous.map_or(libc::SIG_DFL, |action| action.sa_sigaction);
     // SAFETY: the caller's promise.
     let sent_by_a_process = unsafe { was_sent(info) };
+    // What a process sent does not happen again when the handler returns; nor does a breakpoint, which is behind it.
+    let is_over = sent_by_a_process || signal == SIGTRAP;
     match handler {
         libc::SIG_IGN if sent_by_a_process => {}
         // A fault that returns happens again, now with the default: the process ends with the right signal, at the
-        // right instruction. What a process sent has to be sent again; it arrives when the handler returns.
+        // right instruction. What is over has to be sent again; it arrives when the handler returns.
         libc::SIG_DFL | libc::SIG_IGN => {
             // SAFETY: all-zero is SIG_DFL with an empty mask; both calls may be made in a handler.
             unsafe {
                 let default: sigaction = std::mem::zeroed();
                 sigaction(signal, &raw const default, std::ptr::null_mut());
-                if sent_by_a_process {
+                if is_over {
                     libc::raise(signal);
                 }
             }
@@ -153,9 +155,9 @@ pub(crate) unsafe fn pass_on(previous: Option<&sigaction>, signal: c_int, info: 
                     std::mem::transmute::<usize, extern "C" fn(c_int)>(handler)(signal);
                 }
                 // A handler may set the default and wait for the fault to happen again, as that of Rust's standard
-                // library does. What was sent does not.
+                // library does. What is over does not.
                 let is_default = || disposition(signal).is_ok_and(|now| now.sa_sigaction == libc::SIG_DFL);
-                if sent_by_a_process && is_default() {
+                if is_over && is_default() {
                     libc::raise(signal);
                 }
             }

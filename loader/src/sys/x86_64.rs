@@ -18,6 +18,7 @@
 use std::arch::naked_asm;
 use std::ffi::c_void;
 use std::mem::offset_of;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use precast_abi::host::FuncImport;
 
@@ -425,6 +426,40 @@ pub(crate) unsafe fn redirect_to_exit(context: *mut c_void, guest: *mut Context,
     set(libc::REG_RIP, trap_exit as *const () as usize);
     set(libc::REG_RBX, guest.addr());
     set(libc::REG_RAX, status as usize);
+}
+
+/// The instruction of breakpoints: `int3`.
+pub(crate) const BREAKPOINT: [u8; 1] = [0xcc];
+
+/// The address of the breakpoint that a SIGTRAP came of, if it came of one.
+///
+/// # Safety
+/// `info` and `context` are those that the kernel gave to the handler.
+pub(crate) unsafe fn breakpoint(info: *const libc::siginfo_t, context: *mut c_void) -> Option<usize> {
+    /// Of `int3`; single steps have another.
+    const SI_KERNEL: libc::c_int = 0x80;
+    // SAFETY: the kernel's information is valid while the handler runs.
+    unsafe { ((*info).si_code == SI_KERNEL).then(|| registers(context).pc.wrapping_sub(BREAKPOINT.len())) }
+}
+
+/// Makes the interrupted code go on at `pc`.
+///
+/// # Safety
+/// `context` is the third argument of a signal handler, and the interrupted registers are those that the code at `pc` is
+/// entered with.
+pub(crate) unsafe fn go_on_at(context: *mut c_void, pc: usize) {
+    // SAFETY: the kernel gives handlers a ucontext_t, which nothing else refers to, and restores registers from it.
+    unsafe { (*context.cast::<libc::ucontext_t>()).uc_mcontext.gregs[libc::REG_RIP as usize] = pc as i64 };
+}
+
+/// Stores code at `write`, which is executed at `run`: other threads see it there at some time, this one when it returns
+/// from its signal handler.
+///
+/// # Safety
+/// Both addresses are mappings of the same bytes, which are stored to by this only.
+pub(crate) unsafe fn replace_code(write: *mut u8, _run: *const u8, code: [u8; 1]) {
+    // SAFETY: the caller's promise.
+    unsafe { AtomicU8::from_ptr(write) }.store(code[0], Ordering::Release);
 }
 
 /// Where a function will return to that has no frame, if so it is at `offset` bytes from its start, where the instruction

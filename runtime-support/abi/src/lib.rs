@@ -3,7 +3,8 @@
 //! What comes in: nothing; this crate has no dependencies and does no I/O. What goes out: the bytes of `.precast.meta`
 //! ([`meta`]), the geometry of a slot ([`slot`]), the words that host and guest share ([`host`]), the encoding of
 //! references ([`funcref`]), trap codes ([`trap`]) and value types ([`types`]). `FORMAT.md` draws the bytes. The state of an
-//! instance that goes from the loader to the compiler ([`snapshot`]) is in no file.
+//! instance that goes from the loader to the compiler ([`snapshot`]) is in no file; what instances did ([`profile`]) is in
+//! one of its own.
 //!
 //! Both sides use these definitions, so an offset has one home. Anything here that changes the meaning of an existing
 //! artifact must raise [`ABI_VERSION`].
@@ -17,6 +18,7 @@ pub mod component;
 pub mod funcref;
 pub mod host;
 pub mod meta;
+pub mod profile;
 pub mod sites;
 pub mod slot;
 pub mod snapshot;

@@ -55,6 +55,8 @@ record! {
         pub wit: Span,
         /// Whether code counts what it executes, in [`crate::host::Context::FUEL`]: 0 or 1.
         pub metering: u32,
+        /// BLAKE3 of what was compiled.
+        pub source: [u8; 32],
     }
 }
 
@@ -76,7 +78,7 @@ record! {
 }
 
 /// What a piece of text is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u32)]
 pub enum FunctionKind {
     /// A function defined by the module; `index` is in the module's function index space.
@@ -313,6 +315,44 @@ record! {
     }
 }
 
+record! {
+    /// The profile that the artifact is laid out by: one row, or none.
+    pub struct ProfileRow {
+        /// BLAKE3 of its text as [`crate::profile::Profile`] prints it.
+        pub digest: [u8; 32],
+        /// 1 if it was recorded with the same program, as [`Header::source`] says.
+        pub same_source: u32,
+        /// Functions that it names.
+        pub functions: u32,
+        /// Those of them that the program has: they are the first in the text.
+        pub functions_found: u32,
+        /// Pages that it names.
+        pub pages: u32,
+        /// Those of them that a fresh instance has: see [`HotRow`].
+        pub pages_found: u32,
+        /// Bytes of text up to the end of the last function that it names.
+        pub text_len: u32,
+    }
+}
+
+record! {
+    /// Pages that most instances write. Sorted and apart; bounds are multiples of [`crate::profile::PAGE`].
+    pub struct HotRow {
+        /// Offset in bytes from the slot's start.
+        pub slot_offset: u64,
+        /// Length in bytes.
+        pub len: u64,
+    }
+}
+
+record! {
+    /// The number of the function in the same row of the functions: its place in the program's own order.
+    pub struct NumberRow {
+        /// Less than the number of functions; no two rows have the same.
+        pub number: u32,
+    }
+}
+
 /// Why bytes are not the meta of an artifact this loader can open.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum MetaError {
@@ -456,6 +496,12 @@ tables! {
     component_exports: ComponentExportRow = "component exports";
     /// Handles that a component starts with, and that its host gives.
     obtained: ObtainedRow = "obtained handles";
+    /// The profile that the artifact is laid out by, if there is one.
+    profile: ProfileRow = "profile";
+    /// Pages that most instances write, by place; of the profile.
+    hot: HotRow = "hot pages";
+    /// Numbers of functions; no rows if the text is in the program's own order.
+    numbers: NumberRow = "function numbers";
 }
 
 const BODY_OFFSET: usize = (Header::SIZE + TABLES * Span::SIZE).next_multiple_of(8);
@@ -482,6 +528,12 @@ impl<'a> Meta<'a> {
         let after = self.functions.partition_point(|row| row.start <= text_offset);
         let row = self.functions.get(after.checked_sub(1)?)?;
         (text_offset - row.start < row.len).then_some(row)
+    }
+
+    /// The number of the function in `row`: its place in the program's own order, which is the same for every target and
+    /// with any profile.
+    pub fn function_number(&self, row: u32) -> u32 {
+        self.numbers.get(row as usize).map_or(row, |found| found.number)
     }
 }
 
@@ -554,6 +606,7 @@ mod tests {
             init: NONE,
             wit: Span::default(),
             metering: 1,
+            source: [7; 32],
         }
     }
 
@@ -584,6 +637,7 @@ mod tests {
         assert_eq!(meta.function_at(u32::MAX), None);
         assert_eq!(meta.str(meta.functions.get(2).unwrap().name), Some("a"));
         assert!(meta.imports.is_empty());
+        assert_eq!(meta.function_number(2), 2);
     }
 
     #[test]

@@ -6,9 +6,10 @@ use precast_abi::component::{
     HostFuncRow, MemberRow, ObtainedRow, ResourceRow,
 };
 use precast_abi::meta::{
-    DataRow, ElementRow, ExportRow, FunctionRow, GlobalRow, GroupRow, Header, ImportRow, MemoryRow, RunRow, TableRow,
-    TypeRow,
+    DataRow, ElementRow, ExportRow, FunctionRow, GlobalRow, GroupRow, Header, HotRow, ImportRow, MemoryRow, NumberRow,
+    ProfileRow, RunRow, TableRow, TypeRow,
 };
+use precast_abi::profile::Profile;
 use precast_abi::{ABI_VERSION, meta};
 
 const FORMAT: &str = include_str!("../FORMAT.md");
@@ -95,13 +96,16 @@ fn records_are_as_drawn() {
     check::<HostFuncRow>("host funcs");
     check::<ComponentExportRow>("component exports");
     check::<ObtainedRow>("obtained");
+    check::<ProfileRow>("profile");
+    check::<HotRow>("hot pages");
+    check::<NumberRow>("function numbers");
 }
 
 #[test]
 fn places_and_version_are_as_drawn() {
     assert!(FORMAT.starts_with(&format!("# The artifact format, version {ABI_VERSION}\n")));
     assert!(FORMAT.contains(&format!(" 0     header          {} bytes", Header::SIZE)));
-    assert!(FORMAT.contains(&format!(" {}   directory       21 spans", Header::SIZE)));
+    assert!(FORMAT.contains(&format!(" {}   directory       24 spans", Header::SIZE)));
     assert!(FORMAT.contains(&format!("| {} | [u8; 32] | digest |", meta::DIGEST_OFFSET)));
     let header = Header::decode(&[0; Header::SIZE]);
     let empty = meta::MetaBuilder::new(header).encode();
@@ -109,6 +113,15 @@ fn places_and_version_are_as_drawn() {
     // A directory of one more table would begin with the first empty table's place somewhere else.
     let directory = &empty[Header::SIZE..];
     let spans: Vec<Span> = directory.chunks_exact(Span::SIZE).map(Span::decode).collect();
-    assert_eq!(spans.len(), 21);
+    assert_eq!(spans.len(), 24);
     assert!(spans.iter().all(|span| span.offset as usize == empty.len() && span.len == 0));
+}
+
+#[test]
+fn the_profile_that_is_drawn_is_one() {
+    let section = FORMAT.split_once("## Profiles").unwrap().1;
+    let text = section.split("```").nth(1).unwrap().trim_start();
+    let profile = Profile::parse(text).unwrap();
+    assert_eq!(profile.to_string(), text);
+    assert_eq!((profile.functions.len(), profile.pages.len()), (3, 3));
 }
