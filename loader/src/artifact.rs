@@ -283,8 +283,8 @@ struct Parts {
 impl Parts {
     fn map(file: File) -> Result<Parts, OpenErrorKind> {
         let metadata = regular(&file)?;
+        let headers = Headers::read(&file, metadata.len())?;
         let mapping = Mapping::new(&file, metadata.len()).map_err(OpenErrorKind::io("map the file"))?;
-        let headers = Headers::read(mapping.bytes())?;
         Ok(Parts { file, metadata, mapping, headers })
     }
 

@@ -1,10 +1,13 @@
 //! From a file to the headers that opening it goes by.
 //!
-//! What comes in: bytes of unknown content. What goes out: the identity of an artifact that fits this machine, with
-//! the places of its parts checked against the file, or which of these it is not. Looks at a few hundred bytes,
+//! What comes in: a file of unknown content. What goes out: the identity of an artifact that fits this machine, with
+//! the places of its parts checked against the file, or which of these it is not. Reads a few kilobytes,
 //! whatever the size of the file; nothing is said about what the tables hold.
 
+use std::borrow::Cow;
+use std::fs::File;
 use std::ops::Range;
+use std::os::unix::fs::FileExt;
 
 use goblin::elf64::dynamic::{
     DT_FINI, DT_FINI_ARRAY, DT_INIT, DT_INIT_ARRAY, DT_JMPREL, DT_NEEDED, DT_NULL, DT_PREINIT_ARRAY, DT_REL, DT_RELA,
@@ -18,7 +21,7 @@ use goblin::elf64::program_header::{
 };
 use precast_abi::bytes::Field;
 use precast_abi::host::HostWords;
-use precast_abi::meta::{Header, NONE};
+use precast_abi::meta::{HEAD_SIZE, Header, NONE};
 use precast_abi::slot::{ALIGN, STACK_GUARD, SlotLayout};
 use precast_abi::{ABI_VERSION, MAGIC, PT_PRECAST_META};
 use precast_targets::Arch;
@@ -51,46 +54,63 @@ pub(crate) struct Headers {
     pub(crate) meta: Range<u64>,
     /// Its header; the places in it are inside the file.
     pub(crate) header: Header,
+    /// What it begins with: header and directory, or less if it is shorter.
+    pub(crate) head: Vec<u8>,
 }
 
 impl Headers {
-    /// Checks the headers of the file that holds `bytes`.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Headers, OpenErrorKind> {
-        let file_len = bytes.len() as u64;
-        let source = Source { bytes };
+    /// Checks the headers of a file of so many bytes. They are read and not mapped: a fault in a new mapping takes longer,
+    /// and making code executable takes longer once there has been one.
+    pub(crate) fn read(file: &File, file_len: u64) -> Result<Headers, OpenErrorKind> {
+        let source = Source { file, file_len, start: Source::bytes(file, 0, file_len.min(START))? };
         let programs = source.program_headers()?;
         check_segments(&programs, file_len)?;
         source.check_dynamic(&programs)?;
-        let (meta, header) = source.meta_header(&programs)?;
+        let (meta, head) = source.meta_head(&programs)?;
+        let header = Header::decode(&head);
         check_machine(&header)?;
         check_layout(&header.layout)?;
         check_parts(&header, &programs, file_len)?;
-        Ok(Headers { file_len, meta, header })
+        Ok(Headers { file_len, meta, header, head })
     }
 }
 
+/// Bytes that are read at first: mostly all that there is to read.
+const START: u64 = 4 << 10;
+
 struct Source<'a> {
-    bytes: &'a [u8],
+    file: &'a File,
+    file_len: u64,
+    start: Vec<u8>,
 }
 
 /// [`ElfHeader::from_bytes`] wants its bytes aligned.
 #[repr(C, align(8))]
 struct Aligned([u8; SIZEOF_EHDR]);
 
-impl<'a> Source<'a> {
-    fn get(&self, at: u64, len: u64) -> Result<&'a [u8], OpenErrorKind> {
-        let end = at.saturating_add(len);
-        let range = usize::try_from(at).unwrap_or(usize::MAX)..usize::try_from(end).unwrap_or(usize::MAX);
-        self.bytes.get(range).ok_or(OpenErrorKind::Truncated { found: self.bytes.len() as u64, wanted: end })
+impl Source<'_> {
+    fn bytes(file: &File, at: u64, len: u64) -> Result<Vec<u8>, OpenErrorKind> {
+        let mut bytes = vec![0; len as usize];
+        file.read_exact_at(&mut bytes, at).map_err(OpenErrorKind::io("read the headers"))?;
+        Ok(bytes)
+    }
+
+    /// Bytes of the file: a few kilobytes at most.
+    fn get(&self, at: u64, len: u64) -> Result<Cow<'_, [u8]>, OpenErrorKind> {
+        inside(at, len, self.file_len)?;
+        match self.start.get(at as usize..(at + len) as usize) {
+            Some(bytes) => Ok(bytes.into()),
+            None => Ok(Self::bytes(self.file, at, len)?.into()),
+        }
     }
 
     fn program_headers(&self) -> Result<Vec<ProgramHeader>, OpenErrorKind> {
-        let magic = &self.bytes[..self.bytes.len().min(ELFMAG.len())];
+        let magic = &self.start[..self.start.len().min(ELFMAG.len())];
         if magic != ELFMAG {
             return Err(OpenErrorKind::NotElf { found: magic.into() });
         }
         let mut header = Aligned([0; SIZEOF_EHDR]);
-        header.0.copy_from_slice(self.get(0, SIZEOF_EHDR as u64)?);
+        header.0.copy_from_slice(&self.get(0, SIZEOF_EHDR as u64)?);
         let elf = ElfHeader::from_bytes(&header.0);
         let kind = |what, found, wanted| {
             if found == wanted { Ok(()) } else { Err(OpenErrorKind::ElfKind { what, found, wanted }) }
@@ -104,7 +124,7 @@ impl<'a> Source<'a> {
             return Err(OpenErrorKind::Forbidden("more program headers than artifacts have"));
         }
         let sections = u64::from(elf.e_shnum) * u64::from(elf.e_shentsize);
-        inside(elf.e_shoff, sections, self.bytes.len() as u64)?;
+        inside(elf.e_shoff, sections, self.file_len)?;
         let table = self.get(elf.e_phoff, u64::from(elf.e_phnum) * SIZEOF_PHDR as u64)?;
         Ok(table.chunks_exact(SIZEOF_PHDR).map(decode_program_header).collect())
     }
@@ -142,11 +162,12 @@ impl<'a> Source<'a> {
         Err(malformed("the dynamic section does not end", &range))
     }
 
-    fn meta_header(&self, programs: &[ProgramHeader]) -> Result<(Range<u64>, Header), OpenErrorKind> {
+    /// Where the meta section is, and what it begins with: its header, and the directory as far as it has one.
+    fn meta_head(&self, programs: &[ProgramHeader]) -> Result<(Range<u64>, Vec<u8>), OpenErrorKind> {
         let meta =
             programs.iter().find(|program| program.p_type == PT_PRECAST_META).ok_or(OpenErrorKind::NotPrecast)?;
         let range = meta.p_offset..meta.p_offset + meta.p_filesz;
-        let bytes = self.get(meta.p_offset, meta.p_filesz)?;
+        let bytes = self.get(meta.p_offset, meta.p_filesz.min(HEAD_SIZE as u64))?;
         // Magic and version come first and stay where they are, also in versions whose header is longer or shorter.
         let identity = bytes.split_first_chunk().and_then(|(magic, rest)| Some((magic, rest.first_chunk::<4>()?)));
         match identity {
@@ -161,7 +182,7 @@ impl<'a> Source<'a> {
         if bytes.len() < Header::SIZE {
             return Err(malformed("the meta section has no room for its header", &range));
         }
-        Ok((range, Header::decode(bytes)))
+        Ok((range, bytes.into_owned()))
     }
 }
 

@@ -55,7 +55,7 @@ impl Code {
         let meta_bytes = mapping.get(headers.meta.clone()).unwrap_or_default();
         // SAFETY: the bytes are those of the mapping, which is kept beside the tables and never moves.
         let meta_bytes: &'static [u8] = unsafe { &*std::ptr::from_ref(meta_bytes) };
-        let meta = Meta::parse(meta_bytes).map_err(|error| match error {
+        let meta = Meta::parse_with(&headers.head, meta_bytes).map_err(|error| match error {
             MetaError::Version(found) => OpenErrorKind::AbiVersion { found, wanted: ABI_VERSION },
             MetaError::Table(table) => OpenErrorKind::Table(table),
             MetaError::Truncated | MetaError::Magic => OpenErrorKind::Table("contents"),

@@ -24,8 +24,10 @@ use std::sync::{Arc, OnceLock};
 use crate::artifact::ArtifactInner;
 use crate::bindings::Bindings;
 use crate::slot::{Slot, SlotError};
+use addresses::Addresses;
 use stock::{Allowance, Idle, Stock};
 
+mod addresses;
 mod stock;
 
 /// Shelves of an artifact. Of more threads than that, some share one.
@@ -44,6 +46,8 @@ pub(crate) struct Pool {
     shelves: OnceLock<Box<[Shelf]>>,
     store: Shelf,
     allowance: Allowance,
+    /// For slots that are not mapped yet.
+    pub(crate) addresses: Addresses,
 }
 
 /// On cache lines of its own, of which processors fetch two at a time.

@@ -97,7 +97,7 @@ impl Slot {
     pub(crate) fn map(artifact: &ArtifactInner) -> Result<Slot, SlotError> {
         let blueprint = artifact.blueprint()?.clone();
         let len = blueprint.slot_size;
-        let start = memory::reserve(len).map_err(|source| SlotError::AddressSpace {
+        let start = artifact.pool.addresses.take(&blueprint).map_err(|source| SlotError::AddressSpace {
             wanted: len as u64,
             limit: memory::address_limit(),
             source,
@@ -119,10 +119,7 @@ impl Slot {
         let set_up = || SlotError::os("set up an instance's memory");
         // SAFETY: every range of the blueprint is inside the reservation, which is new and ours.
         unsafe {
-            memory::keep_from_children(self.start, plan.slot_size).map_err(set_up())?;
             if plan.is_dense {
-                memory::open(self.at(0), plan.slot_size)
-                    .map_err(SlotError::os("make an instance's memory accessible"))?;
                 memory::guard(self.at(0), plan.stack.start).map_err(SlotError::os("guard an instance's stack"))?;
             } else {
                 for range in &plan.accessible {

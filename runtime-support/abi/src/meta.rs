@@ -391,7 +391,7 @@ macro_rules! tables {
                 let mut directory = Vec::with_capacity(TABLES);
                 let mut body = Vec::new();
                 let mut place = |body: &mut Vec<u8>, start: usize| {
-                    directory.push(Span { offset: (BODY_OFFSET + start) as u32, len: (body.len() - start) as u32 });
+                    directory.push(Span { offset: (HEAD_SIZE + start) as u32, len: (body.len() - start) as u32 });
                     body.resize(body.len().next_multiple_of(8), 0);
                 };
                 $(
@@ -403,10 +403,10 @@ macro_rules! tables {
                 body.extend_from_slice(&self.blob.bytes);
                 place(&mut body, start);
 
-                let mut out = Vec::with_capacity(BODY_OFFSET + body.len());
+                let mut out = Vec::with_capacity(HEAD_SIZE + body.len());
                 self.header.encode(&mut out);
                 directory.into_iter().for_each(|span| span.encode(&mut out));
-                out.resize(BODY_OFFSET, 0);
+                out.resize(HEAD_SIZE, 0);
                 out.append(&mut body);
                 out
             }
@@ -426,7 +426,12 @@ macro_rules! tables {
             /// the size of the artifact. Nothing is said about what the rows hold, so whoever follows an index or an
             /// offset checks it.
             pub fn parse(meta: &'a [u8]) -> Result<Self, MetaError> {
-                let (magic, rest) = meta.split_first_chunk::<8>().ok_or(MetaError::Truncated)?;
+                Self::parse_with(meta, meta)
+            }
+
+            /// The same without touching `meta`: `head` is what it begins with, [`HEAD_SIZE`] bytes or more.
+            pub fn parse_with(head: &[u8], meta: &'a [u8]) -> Result<Self, MetaError> {
+                let (magic, rest) = head.split_first_chunk::<8>().ok_or(MetaError::Truncated)?;
                 if *magic != MAGIC {
                     return Err(MetaError::Magic);
                 }
@@ -434,10 +439,10 @@ macro_rules! tables {
                 if version != ABI_VERSION {
                     return Err(MetaError::Version(version));
                 }
-                if meta.len() < BODY_OFFSET {
+                if head.len() < HEAD_SIZE || meta.len() < HEAD_SIZE {
                     return Err(MetaError::Truncated);
                 }
-                let mut directory = Table::<Span>::new(&meta[Header::SIZE..Header::SIZE + TABLES * Span::SIZE]).iter();
+                let mut directory = Table::<Span>::new(&head[Header::SIZE..Header::SIZE + TABLES * Span::SIZE]).iter();
                 let mut next = |name, row_size: usize| {
                     directory
                         .next()
@@ -446,7 +451,7 @@ macro_rules! tables {
                         .ok_or(MetaError::Table(name))
                 };
                 Ok(Meta {
-                    header: Header::decode(meta),
+                    header: Header::decode(head),
                     $($field: Table::new(next($name, <$row>::SIZE)?),)*
                     blob: next("blob", 1)?,
                 })
@@ -504,7 +509,8 @@ tables! {
     numbers: NumberRow = "function numbers";
 }
 
-const BODY_OFFSET: usize = (Header::SIZE + TABLES * Span::SIZE).next_multiple_of(8);
+/// Bytes of header and directory, which the section begins with.
+pub const HEAD_SIZE: usize = (Header::SIZE + TABLES * Span::SIZE).next_multiple_of(8);
 
 impl<'a> Meta<'a> {
     /// The bytes at `span` in the blob.
