@@ -184,7 +184,7 @@ mod tests {
 
     /// A runner whose process is a shell script instead of this program.
     fn listen(script: &str, timeout: Duration) -> String {
-        let runner = Runner::new(timeout, MemoryArgs::default()).unwrap();
+        let runner = Runner::new(timeout, ScriptArgs::default()).unwrap();
         let mut child = Command::new("sh")
             .args(["-c", script])
             .stdin(Stdio::null())
