@@ -90,7 +90,8 @@ impl Pool {
     }
 
     /// Resets a slot and keeps it for another instance, with the share in the bindings. One that cannot be reset is
-    /// unmapped, and so is one whose artifact is recorded. A share that is not kept comes back, because the last one takes the artifact with it, and this pool.
+    /// unmapped, and so is one whose artifact is recorded. A share that is not kept comes back, because the last one takes
+    /// the artifact with it, and this pool.
     pub(crate) fn give_back(&self, mut slot: Box<Slot>, mut bindings: Option<Arc<Bindings>>) -> Option<Arc<Bindings>> {
         if slot.record() || slot.reset().is_err() {
             return bindings;
