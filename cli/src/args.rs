@@ -113,9 +113,9 @@ pub(crate) struct CompileArgs {
 
     /// Lay the artifact out by what was recorded: what a first request needs is together, and known before
     ///
-    /// FILE is what precast run or serve --record-profile wrote, with this program or with a version of it not long ago,
-    /// for any target; a warning says how much of it was found. Functions that ran come first, in their order; the pages that
-    /// were written are given to each new instance at once.
+    /// FILE is what precast run or serve --record-profile wrote, with this program or an earlier version of it, for any
+    /// target; a warning says how much of it was found, if not all was. Functions that ran come first, in their order;
+    /// the pages that were written are given to each new instance at once.
     #[arg(long, value_name = "FILE")]
     pub(crate) profile: Option<PathBuf>,
 
@@ -333,9 +333,9 @@ pub(crate) struct ServeArgs {
 
     /// Record what runs in a file, for precast compile --profile
     ///
-    /// Written when the server ends. FILE names the functions that ran, in the order in which each first did, and the pages of memory that at least half of the instances
-    /// wrote: text, for people and version control. Recording makes the first call of each function slower, and each
-    /// instance new; nothing has to be compiled for it.
+    /// Written when the server ends. FILE names the functions that ran, in the order in which each first did, and the
+    /// pages of memory that at least half of the instances wrote: text, for people and version control. Recording makes
+    /// the first call of each function slower, and each instance new; nothing has to be compiled for it.
     #[arg(long, value_name = "FILE")]
     pub(crate) record_profile: Option<PathBuf>,
 

@@ -125,7 +125,8 @@ fn the_profile_of_another_program_is_refused() {
 
 #[test]
 fn pages_are_where_the_parts_are() {
-    let lines = "stack 0 2\nstack 100000 5\nblock 0 0 1\nblock 7 0 1\nmemory 0 3 2\nmemory 0 5 1\nmemory 0 31 9\nmemory 3 0 1\n";
+    let lines = "stack 0 2\nstack 100000 5\nblock 0 0 1\nblock 7 0 1\n\
+                 memory 0 3 2\nmemory 0 5 1\nmemory 0 31 9\nmemory 3 0 1\n";
     for arch in Arch::ALL {
         let file = build(arch, lines);
         with_meta(&file, |meta| {

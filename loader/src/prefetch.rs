@@ -1,8 +1,8 @@
 //! Having the system read what the first request needs, all at once: for files that nobody has read yet.
 //!
-//! What comes in: an artifact that is laid out by a profile and was opened without being hashed. What goes out: nothing; the
-//! system reads the functions that ran, which lie together, and the image's pages that were written and those around
-//! them, while the host goes on. Without that, each page that is not there yet is waited for when it is met.
+//! What comes in: an artifact that is laid out by a profile and was opened without being hashed. What goes out: nothing;
+//! the system reads the functions that ran, which lie together, and the image's pages that were written and those
+//! around them, while the host goes on. Without that, each page that is not there yet is waited for when it is met.
 
 use std::ops::Range;
 

@@ -323,8 +323,8 @@ mod tests {
         // From there on it is as any other.
         (0..LATE).for_each(|_| learner.observe(&[at(60..61)], &all));
         assert_eq!(learnt(&learner), [1..3, 40..41, 60..61]);
-        (0..UNCHANGED).for_each(|_| learner.sample(&[at(60..61)], &all));
-        assert_eq!(learnt(&learner), [60..61]);
+        (0..UNCHANGED).for_each(|_| learner.sample(&[at(1..2), at(60..61)], &all));
+        assert_eq!(learnt(&learner), [1..2, 60..61]);
         for written in [&[][..], &[at(0..MAX_PAGES + 1)]] {
             assert_eq!(Learner::knowing(written, &all).version(), 0);
         }
