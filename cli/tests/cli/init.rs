@@ -237,12 +237,12 @@ fn an_initialiser_that_does_not_end_is_stopped() {
     folder.write("spins.wat", r#"(module (func (export "spin") (loop $again (br $again))))"#);
     let told = "the initialiser has not ended within 200ms (--init-timeout allows another time)";
     for command in [
-        "compile spins.wat --init=spin",
-        "snapshot --invoke spin -o no.so spins.wat",
-        "compile says.wat --init=spin",
-        "snapshot --invoke spin -o no.so says.wat",
+        "compile --init-timeout 200ms --init=spin spins.wat",
+        "snapshot --init-timeout 200ms --invoke spin -o no.so spins.wat",
+        "compile --init-timeout 200ms --init=spin says.wat",
+        "snapshot --init-timeout 200ms --invoke spin -o no.so says.wat",
     ] {
-        folder.precast(&format!("{command} --init-timeout 200ms")).fails(1, &[told]);
+        folder.precast(command).fails(1, &[told]);
     }
     folder.precast("compile spins.wat --init-timeout 1s").fails(2, &["--init"]);
     folder.precast("compile spins.wat --init=spin --init-timeout soon").fails(2, &["not a time"]);
