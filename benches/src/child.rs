@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use crate::{Result, guests, peer, plain};
+use crate::{Result, density, guests, peer, plain};
 
 /// What a child process used.
 pub(crate) struct Usage {
@@ -27,6 +27,15 @@ pub(crate) fn run(what: &str, path: &Path) -> Result<Usage> {
         cpu_seconds: seconds(usage.ru_utime) + seconds(usage.ru_stime),
         peak_mib: usage.ru_maxrss as f64 / 1024.0,
     })
+}
+
+/// What this program prints as a child.
+pub(crate) fn output(what: &str, path: &Path) -> Result<String> {
+    let output = Command::new(std::env::current_exe()?).args(["--child", what]).arg(path).output()?;
+    if !output.status.success() {
+        return Err(format!("{what} {}: {}", path.display(), String::from_utf8_lossy(&output.stderr)).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// CPU time of the calling thread.
@@ -60,6 +69,8 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
     let output = match arguments[..] {
         ["compile-precast", path] => guests::precast(&std::fs::read(path)?)?,
         ["compile-wasmtime", path] => wasmtime::Module::new(&peer::engine()?, std::fs::read(path)?)?.serialize()?,
+        ["density-precast", path] => return density::precast(path),
+        ["density-wasmtime", path] => return density::wasmtime(path),
         ["hyper"] => return plain::serve(),
         _ => return Err(format!("not a child: {}", arguments.join(" ")).into()),
     };

@@ -1,4 +1,10 @@
-//! Process start to process end of a hello world, in the smallest embedding of each runtime (`src/bin/`).
+//! Process start to process end of a hello world, in the smallest embedding of each runtime (`src/bin/`): built as this
+//! program is, and, where that has been done, as small as it gets, with
+//!
+//! ```text
+//! RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile smallest --target x86_64-unknown-linux-gnu \
+//!     -p precast-benches --bin hello-precast --bin hello-wasmtime
+//! ```
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -16,13 +22,26 @@ const GUEST: &str = r#"(module
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
     let pair = Pair::compile(&peer::engine()?, GUEST.as_bytes())?;
+    let mut compare = |name: &str, ours: &Path, peers: &Path| {
+        report.compare(
+            name,
+            "ms",
+            || (0..10).try_fold(0.0, |sum, _| Ok::<_, crate::Error>(sum + time(ours, &pair.artifact)? / 10.0)),
+            || (0..10).try_fold(0.0, |sum, _| Ok::<_, crate::Error>(sum + time(peers, &pair.serialized)? / 10.0)),
+        )
+    };
     let (ours, peers) = (sibling("hello-precast")?, sibling("hello-wasmtime")?);
-    report.compare(
-        "process cold start of hello",
-        "ms",
-        || (0..10).try_fold(0.0, |sum, _| Ok::<_, crate::Error>(sum + time(&ours, &pair.artifact)? / 10.0)),
-        || (0..10).try_fold(0.0, |sum, _| Ok::<_, crate::Error>(sum + time(&peers, &pair.serialized)? / 10.0)),
-    )
+    compare("process cold start of hello", &ours, &peers)?;
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/x86_64-unknown-linux-gnu/smallest");
+    let (ours, peers) = (folder.join("hello-precast"), folder.join("hello-wasmtime"));
+    if ours.exists() && peers.exists() {
+        compare("the same, static and small", &ours, &peers)?;
+        let kib = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.len() as f64 / 1024.0);
+        report.add("size of these programs", "KiB", kib(&ours)?, kib(&peers)?);
+    } else {
+        println!("(left out: hello worlds built with the profile `smallest`: see benches/src/cold.rs)");
+    }
+    Ok(())
 }
 
 /// The program of that name, built with this one.

@@ -14,6 +14,7 @@ mod cold;
 mod compile;
 mod components;
 mod cycle;
+mod density;
 mod guests;
 mod host;
 mod http;
@@ -45,6 +46,7 @@ const GROUPS: &[Group] = &[
     ("calls", calls::run),
     ("components", components::run),
     ("cold", cold::run),
+    ("density", density::run),
     ("compile", compile::run),
     ("kernels", kernels::run),
     ("serve", serve::run),

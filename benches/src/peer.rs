@@ -21,20 +21,25 @@ pub(crate) fn describe_settings() -> String {
 
 /// An engine at these settings.
 pub(crate) fn engine() -> Result<Engine> {
-    with(4 << 20, Enabled::Auto, false)
+    with_instances(64)
+}
+
+/// The same with room for so many instances that are alive at once.
+pub(crate) fn with_instances(count: u32) -> Result<Engine> {
+    with(4 << 20, Enabled::Auto, false, count)
 }
 
 /// An engine at the settings of Spin, a platform for functions.
 pub(crate) fn spin() -> Result<Engine> {
-    with(2 << 20, Enabled::No, true)
+    with(2 << 20, Enabled::No, true, 64)
 }
 
-fn with(keep_resident: usize, pagemap_scan: Enabled, epochs: bool) -> Result<Engine> {
+fn with(keep_resident: usize, pagemap_scan: Enabled, epochs: bool, instances: u32) -> Result<Engine> {
     let mut pool = PoolingAllocationConfig::default();
-    pool.total_core_instances(256)
-        .total_component_instances(64)
+    pool.total_core_instances(4 * instances)
+        .total_component_instances(instances)
         .max_component_instance_size(16 << 20)
-        .total_memories(64)
+        .total_memories(instances)
         .total_tables(256)
         .max_unused_warm_slots(64)
         .linear_memory_keep_resident(keep_resident)
