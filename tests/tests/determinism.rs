@@ -45,9 +45,13 @@ fn options_that_change_code_change_bytes() {
     let guest = workspace_root().join("tests/guests/wasm/kern-json.core.wasm");
     let output = folder.path().join("a.so");
     let plain = compile(&guest, &output, &[]);
-    for flags in
-        [&["--opt-level", "none"][..], &["--fuel"], &["--cpu", "x86-64-v3"], &["--canonicalize-nans"], &["--stack-size", "2M"]]
-    {
+    for flags in [
+        &["--opt-level", "none"][..],
+        &["--fuel"],
+        &["--cpu", "x86-64-v3"],
+        &["--canonicalize-nans"],
+        &["--stack-size", "2M"],
+    ] {
         assert!(plain != compile(&guest, &output, flags), "{flags:?}");
     }
 }
