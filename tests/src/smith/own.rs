@@ -84,7 +84,7 @@ pub fn check_case(case: Case) -> Result<Checked, Failure> {
         let provider = open(&compile_as("metered provider", provider.as_bytes(), &options)?)?;
         Run { artifact: &artifact, provider: &provider, imports: &imports, plan: &plan }.play()
     };
-    if case.seed % 4 == 0 {
+    if case.seed.is_multiple_of(4) {
         let (one, other) = (metered(OptLevel::Speed)?, metered(OptLevel::None)?);
         agree("metered", &play::without_trap_offsets(&trace), &play::without_trap_offsets(&one.trace))?;
         let (traces, same) = ((&one.trace, &other.trace), one.fuel == other.fuel);
