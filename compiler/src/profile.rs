@@ -103,10 +103,11 @@ impl Order<'_> {
 /// Where pages are in the slot, as far as a fresh instance has them; empty if it has none.
 fn place(program: &Program<'_>, image: &MemoryImage, run: &PageRun) -> Range<u64> {
     let bounds = match run.part {
-        Part::Stack => Some(program.layout.stack_start..program.layout.block_start),
+        // The page that stack and block share is the block's.
+        Part::Stack => Some(program.layout.stack_start..program.layout.block_start & !(PAGE - 1)),
         Part::Block(group) => {
             let group = program.groups.get(Group::from_u32(group));
-            group.map(|group| group.block_start..group.base_offset)
+            group.map(|group| group.block_start & !(PAGE - 1)..group.base_offset)
         }
         Part::Memory(row) => memory(program, image, row as usize),
     };

@@ -49,9 +49,11 @@ fn functions(meta: &Meta<'_>, recorder: &Recorder) -> Vec<FunctionName> {
 fn parts(artifact: &ArtifactInner) -> Vec<(Part, Range<u64>)> {
     let meta = artifact.meta();
     let layout = &meta.header.layout;
-    let stack = (Part::Stack, layout.stack_start..layout.block_start);
-    let blocks =
-        (0..).zip(plan::groups(meta)).map(|(group, row)| (Part::Block(group), row.block_start..row.base_offset));
+    // The page that stack and block share is the block's.
+    let stack = (Part::Stack, layout.stack_start..layout.block_start & !(PAGE - 1));
+    let blocks = (0..)
+        .zip(plan::groups(meta))
+        .map(|(group, row)| (Part::Block(group), row.block_start & !(PAGE - 1)..row.base_offset));
     let rows = (0..meta.memories.len() as u32).filter_map(|row| Some((row, artifact.memory(row as usize)?)));
     let memories = rows
         .filter(|(_, memory)| memory.import == NONE)

@@ -178,13 +178,12 @@ impl FuncTranslator<'_> {
 
     /// The address of the loader's context.
     fn context(&mut self) -> Value {
-        let distance = self.program.groups[self.group].base_offset.cast_signed();
-        let offset = i64::from(HostWords::CONTEXT) - distance;
-        if let Ok(offset) = i32::try_from(offset) {
+        let distance = self.program.host_words(self.group);
+        if let Ok(offset) = i32::try_from(distance + i64::from(HostWords::CONTEXT)) {
             return self.host_word(offset);
         }
         let base = self.base;
-        let words = self.ins().iadd_imm_s(base, -distance);
+        let words = self.ins().iadd_imm_s(base, distance);
         self.ins().load(I64, Self::constant_flags(), words, HostWords::CONTEXT)
     }
 }

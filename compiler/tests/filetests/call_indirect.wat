@@ -16,7 +16,7 @@
 ;;   cmpl $0x4, %esi
 ;;   jnb #trap=user2
 ;;   movl %esi, %r11d
-;;   movq -0x28(%rdi, %r11, 8), %r9
+;;   movq -0xa0(%rdi, %r11, 8), %r9
 ;;   cmpl $0x1, %r9d
 ;;   jz      label2; j label1
 ;; block2:

@@ -28,7 +28,7 @@
 ;; @0036                               v6 = iconst.i64 3
 ;; @0036                               v7 = ishl v5, v6  ; v6 = 3
 ;; @0036                               v8 = iadd v0, v7
-;; @0036                               v9 = load.i64 notrap little region1 v8-88
+;; @0036                               v9 = load.i64 notrap little region1 v8-208
 ;; @0036                               v10 = ireduce.i32 v9
 ;; @0036                               v11 = iconst.i32 1
 ;; @0036                               v12 = icmp eq v10, v11  ; v11 = 1
@@ -43,8 +43,8 @@
 ;; @0036                               v16 = ushr.i64 v9, v15  ; v15 = 32
 ;; @0036                               v17 = ireduce.i32 v16
 ;; @0036                               v18 = iconst.i32 1
-;; @0036                               v19 = iconst.i64 -1122304
-;; @0036                               v20 = iadd.i64 v0, v19  ; v19 = -1122304
+;; @0036                               v19 = iconst.i64 -128
+;; @0036                               v20 = iadd.i64 v0, v19  ; v19 = -128
 ;; @0036                               v21 = load.i64 notrap aligned readonly can_move little v20+8
 ;; @0036                               v22 = load.i64 notrap aligned readonly can_move little v21+88
 ;; @0036                               v23, v24 = call_indirect sig0, v22(v20, v17, v18)  ; v18 = 1
@@ -84,7 +84,7 @@
 ;; @0040                               v6 = iconst.i64 3
 ;; @0040                               v7 = ishl v5, v6  ; v6 = 3
 ;; @0040                               v8 = iadd v0, v7
-;; @0040                               v9 = load.i64 notrap little region1 v8-88
+;; @0040                               v9 = load.i64 notrap little region1 v8-208
 ;; @0040                               v10 = ireduce.i32 v9
 ;; @0040                               v11 = iconst.i32 2
 ;; @0040                               v12 = icmp eq v10, v11  ; v11 = 2
@@ -99,8 +99,8 @@
 ;; @0040                               v16 = ushr.i64 v9, v15  ; v15 = 32
 ;; @0040                               v17 = ireduce.i32 v16
 ;; @0040                               v18 = iconst.i32 2
-;; @0040                               v19 = iconst.i64 -1122304
-;; @0040                               v20 = iadd.i64 v0, v19  ; v19 = -1122304
+;; @0040                               v19 = iconst.i64 -128
+;; @0040                               v20 = iadd.i64 v0, v19  ; v19 = -128
 ;; @0040                               v21 = load.i64 notrap aligned readonly can_move little v20+8
 ;; @0040                               v22 = load.i64 notrap aligned readonly can_move little v21+88
 ;; @0040                               v23, v24 = call_indirect sig0, v22(v20, v17, v18)  ; v18 = 2
@@ -109,14 +109,14 @@
 ;; @0040                               brif v25, block3, block4
 ;;
 ;;                                 block4:
-;; @0040                               v26 = iconst.i64 -1122304
-;; @0040                               v27 = iadd.i64 v0, v26  ; v26 = -1122304
+;; @0040                               v26 = iconst.i64 -128
+;; @0040                               v27 = iadd.i64 v0, v26  ; v26 = -128
 ;; @0040                               v28 = load.i64 notrap aligned readonly can_move little v27+8
 ;; @0040                               v29 = load.i64 notrap aligned readonly can_move little v28+104
 ;; @0040                               v30 = call_indirect sig1, v29(v27, v24, v2)  ; v2 = 0
 ;; @0040                               v31 = call_indirect.i64 sig2, v23(v24, v30)
-;; @0040                               v32 = iconst.i64 -1122304
-;; @0040                               v33 = iadd.i64 v0, v32  ; v32 = -1122304
+;; @0040                               v32 = iconst.i64 -128
+;; @0040                               v33 = iadd.i64 v0, v32  ; v32 = -128
 ;; @0040                               v34 = load.i64 notrap aligned readonly can_move little v33+8
 ;; @0040                               v35 = load.i64 notrap aligned readonly can_move little v34+96
 ;; @0040                               v36 = call_indirect sig3, v35(v33, v24, v31)

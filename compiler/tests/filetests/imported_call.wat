@@ -7,8 +7,8 @@
 ;;     sig0 = (i64, i32) -> i32 tail
 ;;
 ;;                                 block0(v0: i64, v1: i32):
-;; @0026                               v2 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fc0
-;; @0026                               v3 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fb8
+;; @0026                               v2 = load.i64 notrap aligned readonly can_move little v0-64
+;; @0026                               v3 = load.i64 notrap aligned readonly can_move little v0-56
 ;; @0026                               return_call_indirect sig0, v2(v3, v1)
 ;; }
 ;;
@@ -17,8 +17,8 @@
 ;;     sig0 = (i64, i32) -> i32 tail
 ;;
 ;; block0(v0: i64, v1: i32):
-;;     v2 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fc0
-;;     v3 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fb8
+;;     v2 = load.i64 notrap aligned readonly can_move little v0-64
+;;     v3 = load.i64 notrap aligned readonly can_move little v0-56
 ;;     return_call_indirect sig0, v2(v3, v1)
 ;; }
 ;;
@@ -31,12 +31,12 @@
 ;; block0(v0: i64, v1: i32):
 ;;     v2 = stack_addr.i64 ss0
 ;;     store notrap little region0 v1, v2
-;;     v3 = iconst.i64 -1122304
-;;     v4 = iadd v0, v3  ; v3 = -1122304
+;;     v3 = iconst.i64 -128
+;;     v4 = iadd v0, v3  ; v3 = -128
 ;;     v5 = load.i64 notrap aligned readonly can_move little v4+8
 ;;     v6 = load.i64 notrap aligned readonly can_move little v5-8
-;;     v7 = iconst.i64 -1122240
-;;     v8 = iadd v0, v7  ; v7 = -1122240
+;;     v7 = iconst.i64 -64
+;;     v8 = iadd v0, v7  ; v7 = -64
 ;;     call_indirect sig0, v6(v4, v8, v2)
 ;;     v9 = load.i32 notrap little region0 v2
 ;;     return v9

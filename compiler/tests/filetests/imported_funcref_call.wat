@@ -24,20 +24,20 @@
 ;;     sig2 = (i64, i64, i64) -> i64 system_v
 ;;
 ;; block0(v0: i64, v1: i64, v2: i32):
-;;     v3 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fc0
-;;     v4 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fb8
+;;     v3 = load.i64 notrap aligned readonly can_move little v0-64
+;;     v4 = load.i64 notrap aligned readonly can_move little v0-56
 ;;     v5 = icmp eq v4, v0
 ;;     brif v5, block1, block2
 ;;
 ;; block2:
-;;     v6 = iconst.i64 -1122304
-;;     v7 = iadd.i64 v0, v6  ; v6 = -1122304
+;;     v6 = iconst.i64 -128
+;;     v7 = iadd.i64 v0, v6  ; v6 = -128
 ;;     v8 = load.i64 notrap aligned readonly can_move little v7+8
 ;;     v9 = load.i64 notrap aligned readonly can_move little v8+104
 ;;     v10 = call_indirect sig0, v9(v7, v4, v1)
 ;;     v11 = call_indirect.i64 sig1, v3(v4, v10, v2)
-;;     v12 = iconst.i64 -1122304
-;;     v13 = iadd.i64 v0, v12  ; v12 = -1122304
+;;     v12 = iconst.i64 -128
+;;     v13 = iadd.i64 v0, v12  ; v12 = -128
 ;;     v14 = load.i64 notrap aligned readonly can_move little v13+8
 ;;     v15 = load.i64 notrap aligned readonly can_move little v14+96
 ;;     v16 = call_indirect sig2, v15(v13, v4, v11)

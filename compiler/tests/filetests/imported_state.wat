@@ -16,7 +16,7 @@
 ;;   unwind DefineNewFrame { offset_upward_to_caller_sp: 16, offset_downward_to_clobbers: 0 }
 ;; block0:
 ;;   movq %rsi, %r8
-;;   movq -0x111fc0(%rdi), %rsi
+;;   movq -0x40(%rdi), %rsi
 ;;   movq %r8, %rdi
 ;;   movl %edi, %edi
 ;;   movl 8(%rsi, %rdi), %eax
@@ -30,9 +30,9 @@
 ;;   movq %rsp, %rbp
 ;;   unwind DefineNewFrame { offset_upward_to_caller_sp: 16, offset_downward_to_clobbers: 0 }
 ;; block0:
-;;   movq -0x111fb0(%rdi), %rsi
+;;   movq -0x30(%rdi), %rsi
 ;;   addl $0x1, (%rsi)
-;;   movq -0x111fa0(%rdi), %rsi
+;;   movq -0x20(%rdi), %rsi
 ;;   movq (%rsi), %rax
 ;;   movq %rbp, %rsp
 ;;   popq %rbp
@@ -51,8 +51,8 @@
 ;;   movq %r14, 0x10(%rsp)
 ;;   unwind SaveReg { clobber_offset: 16, reg: p14i }
 ;; block0:
-;;   leaq -0x112000(%rdi), %r14
-;;   movq -0x111ff8(%rdi), %r12
+;;   leaq -0x80(%rdi), %r14
+;;   movq -0x78(%rdi), %r12
 ;;   movq 0x70(%r12), %r8
 ;;   movl $0x2, %r13d
 ;;   movq %r13, %rsi

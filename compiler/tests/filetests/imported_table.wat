@@ -16,8 +16,8 @@
 ;; @0031                               v2 = iconst.i32 0
 ;; @0031                               v3 = uextend.i64 v1
 ;; @0031                               v4 = iconst.i32 1
-;; @0031                               v5 = iconst.i64 -1122304
-;; @0031                               v6 = iadd v0, v5  ; v5 = -1122304
+;; @0031                               v5 = iconst.i64 -128
+;; @0031                               v6 = iadd v0, v5  ; v5 = -128
 ;; @0031                               v7 = load.i64 notrap aligned readonly can_move little v6+8
 ;; @0031                               v8 = load.i64 notrap aligned readonly can_move little v7+80
 ;; @0031                               v9, v10 = call_indirect sig0, v8(v6, v2, v3, v4)  ; v2 = 0, v4 = 1
@@ -42,7 +42,7 @@
 ;;     region0 = 7 "imported sizes"
 ;;
 ;;                                 block0(v0: i64):
-;; @0037                               v1 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fb8
+;; @0037                               v1 = load.i64 notrap aligned readonly can_move little v0-56
 ;; @0037                               v2 = load.i32 notrap little region0 v1
 ;; @003a                               return v2
 ;; }
@@ -57,16 +57,16 @@
 ;; @003f                               v2 = iconst.i32 1
 ;; @0041                               v3 = iconst.i32 0
 ;; @0041                               v4 = uextend.i64 v2  ; v2 = 1
-;; @0041                               v5 = iconst.i64 -1122304
-;; @0041                               v6 = iadd v0, v5  ; v5 = -1122304
+;; @0041                               v5 = iconst.i64 -128
+;; @0041                               v6 = iadd v0, v5  ; v5 = -128
 ;; @0041                               v7 = load.i64 notrap aligned readonly can_move little v6+8
 ;; @0041                               v8 = load.i64 notrap aligned readonly can_move little v7+64
 ;; @0041                               v9, v10 = call_indirect sig0, v8(v6, v3, v4)  ; v3 = 0
 ;; @0041                               trapnz v10, user5
 ;; @0043                               v11 = iconst.i32 0
 ;; @0043                               v12 = uextend.i64 v1  ; v1 = 0
-;; @0043                               v13 = iconst.i64 -1122304
-;; @0043                               v14 = iadd v0, v13  ; v13 = -1122304
+;; @0043                               v13 = iconst.i64 -128
+;; @0043                               v14 = iadd v0, v13  ; v13 = -128
 ;; @0043                               v15 = load.i64 notrap aligned readonly can_move little v14+8
 ;; @0043                               v16 = load.i64 notrap aligned readonly can_move little v15+72
 ;; @0043                               v17 = call_indirect sig1, v16(v14, v11, v12, v9)  ; v11 = 0

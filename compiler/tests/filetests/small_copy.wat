@@ -52,8 +52,8 @@
 ;;     v17 = uextend.i64 v1
 ;;     v18 = uextend.i64 v2
 ;;     v19 = uextend.i64 v3
-;;     v20 = iconst.i64 -1122304
-;;     v21 = iadd.i64 v0, v20  ; v20 = -1122304
+;;     v20 = iconst.i64 -128
+;;     v21 = iadd.i64 v0, v20  ; v20 = -128
 ;;     v22 = load.i64 notrap aligned readonly can_move little v21+8
 ;;     v23 = load.i64 notrap aligned readonly can_move little v22+8
 ;;     v24 = call_indirect sig0, v23(v21, v15, v16, v17, v18, v19)  ; v15 = 0, v16 = 0
@@ -207,8 +207,8 @@
 ;;     v12 = iconst.i32 0
 ;;     v13 = uextend.i64 v1
 ;;     v14 = uextend.i64 v3
-;;     v15 = iconst.i64 -1122304
-;;     v16 = iadd.i64 v0, v15  ; v15 = -1122304
+;;     v15 = iconst.i64 -128
+;;     v16 = iadd.i64 v0, v15  ; v15 = -128
 ;;     v17 = load.i64 notrap aligned readonly can_move little v16+8
 ;;     v18 = load.i64 notrap aligned readonly can_move little v17+16
 ;;     v19 = call_indirect sig0, v18(v16, v12, v13, v2, v14)  ; v12 = 0

@@ -15,8 +15,8 @@
 ;;     sig0 = (i64, i64, i64) tail
 ;;
 ;;                                 block0(v0: i64, v1: i64, v2: i64):
-;; @0031                               v3 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fc0
-;; @0031                               v4 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fb8
+;; @0031                               v3 = load.i64 notrap aligned readonly can_move little v0-64
+;; @0031                               v4 = load.i64 notrap aligned readonly can_move little v0-56
 ;; @0031                               return_call_indirect sig0, v3(v4, v1, v2)
 ;; }
 ;;
@@ -28,8 +28,8 @@
 ;;
 ;;                                 block0(v0: i64):
 ;; @0036                               v1 = iconst.i64 1
-;; @0038                               v2 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fc0
-;; @0038                               v3 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fb8
+;; @0038                               v2 = load.i64 notrap aligned readonly can_move little v0-64
+;; @0038                               v3 = load.i64 notrap aligned readonly can_move little v0-56
 ;; @0038                               v4 = stack_addr.i64 ss0
 ;; @0038                               call_indirect sig0, v2(v3, v4, v1)  ; v1 = 1
 ;; @0038                               v5 = load.i64 notrap little region0 v4
@@ -39,8 +39,8 @@
 ;; @0038                               v9 = load.i64 notrap little region0 v4+32
 ;; @0038                               v10 = load.i64 notrap little region0 v4+40
 ;; @0038                               v11 = load.i64 notrap little region0 v4+48
-;; @0040                               v12 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fc0
-;; @0040                               v13 = load.i64 notrap aligned readonly can_move little v0-0x0011_1fb8
+;; @0040                               v12 = load.i64 notrap aligned readonly can_move little v0-64
+;; @0040                               v13 = load.i64 notrap aligned readonly can_move little v0-56
 ;; @0040                               v14 = stack_addr.i64 ss0
 ;; @0040                               call_indirect sig0, v12(v13, v14, v5)
 ;; @0040                               v15 = load.i64 notrap little region0 v14
