@@ -2,6 +2,7 @@
 
 use precast_loader::component::Linker;
 use wasmtime::Store;
+use wasmtime::component::{Instance, InstancePre};
 
 use crate::guests::{self, ComponentPair};
 use crate::report::{Report, nanoseconds};
@@ -106,28 +107,80 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     host(report, &engine)
 }
 
-/// The guest's imports are stubs that trap: what is measured is making and dropping an instance.
+/// The guest's imports are stubs that trap: what is measured is opening it, and making and dropping an instance.
 fn cycle(report: &mut Report, engine: &wasmtime::Engine, language: &str, wasm: &[u8]) -> Result<()> {
     let pair = ComponentPair::compile(engine, wasm)?;
+    let (ours, peers) = (ours(&pair)?, peers(engine, &pair)?);
+    report.compare(
+        &format!("open, {language}"),
+        "µs",
+        || Ok(nanoseconds(20, || pair.open_ours().map(drop))? / 1e3),
+        || Ok(nanoseconds(20, || pair.open_peers(engine).map(drop))? / 1e3),
+    )?;
+    report.compare(
+        &format!("instantiate, {language}, new slot"),
+        "µs",
+        || Ok(first(|| Ok(self::ours(&pair)?), |bound| Ok(bound.instantiate(())?))? / 1e3),
+        || {
+            let engine = &peer::engine()?;
+            Ok(first(|| self::peers(engine, &pair), |pre| instantiate(engine, pre))? / 1e3)
+        },
+    )?;
+    for threads in [1, 2] {
+        let threads_named = if threads == 1 { String::new() } else { format!(", {threads} threads") };
+        report.compare(
+            &format!("instantiate + drop, {language}{threads_named}"),
+            "ns",
+            || on_threads(threads, || Ok(drop(ours.instantiate(())?))),
+            || on_threads(threads, || Ok(drop(instantiate(engine, &peers)?))),
+        )?;
+    }
+    Ok(())
+}
+
+/// Instances that are alive at once where slots are to be new.
+const ALIVE: usize = 30;
+
+/// Nanoseconds of instantiating where no slot was used before.
+fn first<B, I>(bound: impl Fn() -> Result<B>, instantiate: impl Fn(&B) -> Result<I>) -> Result<f64> {
+    let bound = bound()?;
+    let mut alive = Vec::with_capacity(ALIVE);
+    nanoseconds(ALIVE as u32, || {
+        alive.push(instantiate(&bound)?);
+        Ok(())
+    })
+}
+
+/// Nanoseconds of a cycle, with so many threads at it.
+fn on_threads(threads: u32, cycle: impl Fn() -> Result<()> + Sync) -> Result<f64> {
+    let cycles = if threads == 1 { 1000 } else { 20_000 };
+    let start = std::time::Instant::now();
+    std::thread::scope(|scope| {
+        let run = || (0..cycles).try_for_each(|_| cycle());
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+        run()?;
+        others.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
+    })?;
+    Ok(start.elapsed().as_nanos() as f64 / f64::from(threads * cycles))
+}
+
+fn ours(pair: &ComponentPair) -> Result<precast_loader::component::Bound<()>> {
     let mut linker = Linker::<()>::new();
     linker.trap_missing();
-    let bound = linker.bind(&pair.open_ours()?)?;
+    Ok(linker.bind(&pair.open_ours()?)?)
+}
+
+fn peers(engine: &wasmtime::Engine, pair: &ComponentPair) -> Result<InstancePre<()>> {
     let component = pair.open_peers(engine)?;
     let mut linker = wasmtime::component::Linker::<()>::new(engine);
     linker.define_unknown_imports_as_traps(&component)?;
-    let pre = linker.instantiate_pre(&component)?;
-    report.compare(
-        &format!("instantiate + drop, {language}"),
-        "ns",
-        || nanoseconds(1000, || Ok(bound.instantiate(())?)),
-        || {
-            nanoseconds(1000, || {
-                let mut store = Store::new(engine, ());
-                pre.instantiate(&mut store)?;
-                Ok(())
-            })
-        },
-    )
+    Ok(linker.instantiate_pre(&component)?)
+}
+
+fn instantiate(engine: &wasmtime::Engine, pre: &InstancePre<()>) -> Result<(Store<()>, Instance)> {
+    let mut store = Store::new(engine, ());
+    let instance = pre.instantiate(&mut store)?;
+    Ok((store, instance))
 }
 
 fn calls(report: &mut Report, engine: &wasmtime::Engine) -> Result<()> {

@@ -16,21 +16,21 @@
 ;;     fn0 = colocated u0:0 sig0
 ;;
 ;;                                 block0(v0: i64, v1: i32):
-;;                                     v2 = load.i64 notrap aligned readonly can_move little v0-0x0011_1000
+;;                                     v2 = load.i64 notrap aligned readonly can_move little v0-64
 ;;                                     v3 = load.i64 notrap little region0 v2+40
 ;; @0029                               v4 = iconst.i64 1
 ;; @0029                               v5 = uadd_overflow_trap v3, v4, user249  ; v4 = 1
 ;; @0029                               jump block1(v5, v1)
 ;;
 ;;                                 block1(v6: i64, v8: i32):
-;; @0029                               v7 = load.i64 notrap aligned readonly can_move little v0-0x0011_1000
+;; @0029                               v7 = load.i64 notrap aligned readonly can_move little v0-64
 ;; @0029                               store notrap little region0 v6, v7+40
 ;; @002d                               v9 = iconst.i64 2
 ;; @002d                               v10 = uadd_overflow_trap v6, v9, user249  ; v9 = 2
-;; @002d                               v11 = load.i64 notrap aligned readonly can_move little v0-0x0011_1000
+;; @002d                               v11 = load.i64 notrap aligned readonly can_move little v0-64
 ;; @002d                               store notrap little region0 v10, v11+40
 ;; @002d                               v12 = call fn0(v0, v8)
-;; @002d                               v13 = load.i64 notrap aligned readonly can_move little v0-0x0011_1000
+;; @002d                               v13 = load.i64 notrap aligned readonly can_move little v0-64
 ;; @002d                               v14 = load.i64 notrap little region0 v13+40
 ;; @002f                               v15 = iconst.i64 1
 ;; @002f                               v16 = uadd_overflow_trap v14, v15, user249  ; v15 = 1
@@ -51,7 +51,7 @@
 ;;                                 block4:
 ;; @0040                               v25 = iconst.i64 1
 ;; @0040                               v26 = uadd_overflow_trap.i64 v24, v25, user249  ; v25 = 1
-;; @0040                               v27 = load.i64 notrap aligned readonly can_move little v0-0x0011_1000
+;; @0040                               v27 = load.i64 notrap aligned readonly can_move little v0-64
 ;; @0040                               store notrap little region0 v26, v27+40
 ;; @0040                               return v21
 ;; }
