@@ -345,3 +345,39 @@ fn runs(
     })
     .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_stretches_of_zeros_are_not_copied() {
+        const LINE: usize = ALIGN as usize;
+        let mut bytes = vec![0; 64 * LINE];
+        assert_eq!(not_zero(&bytes), []);
+        bytes[3 * LINE + 5] = 1;
+        bytes[9 * LINE] = 1;
+        let near = not_zero(&bytes);
+        assert_eq!(near, [3 * LINE..10 * LINE], "a short one is");
+        bytes[10 * LINE + ZEROS] = 1;
+        bytes[63 * LINE + 63] = 1;
+        let far = [3 * LINE..10 * LINE, 10 * LINE + ZEROS..11 * LINE + ZEROS, 63 * LINE..64 * LINE];
+        assert_eq!(not_zero(&bytes), far);
+    }
+
+    #[test]
+    fn the_first_frame_begins_as_high_as_its_colour_allows() {
+        let begins = |block_start: u64| {
+            let (stack_start, base_offset) = (0x1_0000, 0x20_0000);
+            let (page_size, host_start, host_size, slot_size) = (0x1000, block_start, 64, 0x40_0000);
+            let layout =
+                SlotLayout { page_size, stack_start, block_start, host_start, host_size, base_offset, slot_size };
+            coloured(&layout)
+        };
+        for block_start in (0x1_1000..0x1_4000).step_by(64) {
+            let begins = begins(block_start);
+            assert!(begins <= block_start && block_start - begins < 0x1000 && begins >= 0x1_0000, "{block_start:#x}");
+            assert_eq!(begins & 0xfff, STACK_COLOUR);
+        }
+    }
+}

@@ -32,7 +32,7 @@ pub(crate) const BASE: u64 = BLOCK_START + 2 * PAGE;
 pub(crate) const HOST_START: u64 = BLOCK_START + 1024;
 pub(crate) const HOST_SIZE: u64 = 128;
 /// Distance from the host words to the base.
-const WORDS: u64 = BASE - HOST_START;
+pub(crate) const WORDS: u64 = BASE - HOST_START;
 pub(crate) const SECOND_MEMORY: u64 = BASE + GUARDED_RESERVATION;
 /// The cell of the only import.
 pub(crate) const CELL: u64 = HostWords::SIZE as u64;

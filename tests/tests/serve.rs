@@ -350,7 +350,7 @@ fn a_profile_is_recorded_until_the_server_ends() {
     assert!(server.child.wait().unwrap().success());
     let text = std::fs::read_to_string(&profile).unwrap();
     let count = |word: &str| text.lines().filter(|line| line.starts_with(word)).count();
-    assert!(count("wasm ") > 20 && count("host ") > 3 && count("memory ") > 0 && count("stack ") > 0, "{text}");
+    assert!(count("wasm ") > 20 && count("host ") > 3 && count("memory ") > 0 && count("block ") > 0, "{text}");
 
     let compiled = Command::new(precast_binary())
         .args([Path::new("compile"), &guest, Path::new("--profile"), &profile, Path::new("-o"), &artifact])

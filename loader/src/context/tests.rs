@@ -9,7 +9,7 @@ use precast_abi::trap::TrapCode;
 
 use super::*;
 use crate::sys;
-use crate::testing::{BASE, Guest, TestArtifact, call};
+use crate::testing::{Guest, TestArtifact, WORDS, call};
 
 static TABLE: [unsafe extern "C" fn(); 2] = [sys::host_switch, digits];
 sys::builtin_stub!(digits => digits_body);
@@ -28,7 +28,7 @@ extern "C" fn host(words: *mut u8, _cell: *mut u8, values: *mut u64) -> u32 {
     unsafe {
         let context = *words.add(HostWords::CONTEXT as usize).cast::<*mut Context>();
         let artifact = &*(*context).data.cast::<crate::Artifact>();
-        let base = words.add(BASE as usize);
+        let base = words.add(WORDS as usize);
         let result = match *values {
             value @ 0..100 => Ok(value * 2),
             100 => Err(Abort::Host("no".into())),
