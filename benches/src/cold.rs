@@ -36,8 +36,6 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     let (ours, peers) = (folder.join("hello-precast"), folder.join("hello-wasmtime"));
     if ours.exists() && peers.exists() {
         compare("the same, static and small", &ours, &peers)?;
-        let kib = |path: &Path| std::fs::metadata(path).map(|metadata| metadata.len() as f64 / 1024.0);
-        report.add("size of these programs", "KiB", kib(&ours)?, kib(&peers)?);
     } else {
         println!("(left out: hello worlds built with the profile `smallest`: see benches/src/cold.rs)");
     }

@@ -139,7 +139,7 @@ fn cycle(report: &mut Report, engine: &wasmtime::Engine, language: &str, wasm: &
 }
 
 /// Instances that are alive at once where slots are to be new.
-const ALIVE: usize = 30;
+const ALIVE: usize = 8;
 
 /// Nanoseconds of instantiating where no slot was used before.
 fn first<B, I>(bound: impl Fn() -> Result<B>, instantiate: impl Fn(&B) -> Result<I>) -> Result<f64> {
