@@ -116,7 +116,6 @@ impl Slot {
 
     fn map_parts(&mut self, artifact: &ArtifactInner) -> Result<(), SlotError> {
         let plan = Arc::clone(&self.blueprint);
-        let set_up = || SlotError::os("set up an instance's memory");
         // SAFETY: every range of the blueprint is inside the reservation, which is new and ours.
         unsafe {
             if plan.is_dense {
@@ -127,23 +126,25 @@ impl Slot {
                         .map_err(SlotError::os("make an instance's memory accessible"))?;
                 }
             }
+            let image = || plan.runs.iter().flat_map(|run| plan.beside_pinned(&run.slot).map(move |part| (run, part)));
+            if !plan.copies_image {
+                // Before there are any pages: dividing a mapping that has some takes longer.
+                for (run, part) in image() {
+                    let from = run.file.start + (part.start - run.slot.start) as u64;
+                    memory::map_file(self.at(part.start), part.len(), artifact.file(), from)
+                        .map_err(SlotError::os("map the initial state of an instance"))?;
+                }
+                memory::keep_from_children(self.start, plan.slot_size)
+                    .map_err(SlotError::os("set up an instance's memory"))?;
+            }
             // One by one these pages would be faults.
             memory::populate(self.at(plan.pinned.start), plan.pinned.len());
             self.restore_pieces(&plan.pinned_pieces, How::Store);
             self.fixed = plan.pinned.len();
-            for run in &plan.runs {
-                for part in plan.beside_pinned(&run.slot) {
-                    if plan.copies_image {
-                        memory::populate(self.at(part.start), part.len());
-                        self.fixed += part.len();
-                        self.restore(part, How::Store);
-                        continue;
-                    }
-                    let from = run.file.start + (part.start - run.slot.start) as u64;
-                    memory::map_file(self.at(part.start), part.len(), artifact.file(), from)
-                        .map_err(SlotError::os("map the initial state of an instance"))?;
-                    memory::keep_from_children(self.at(part.start), part.len()).map_err(set_up())?;
-                }
+            for (_, part) in image().filter(|_| plan.copies_image) {
+                memory::populate(self.at(part.start), part.len());
+                self.fixed += part.len();
+                self.restore(part, How::Store);
             }
         }
         Ok(())
