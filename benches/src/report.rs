@@ -116,6 +116,15 @@ pub(crate) fn nanoseconds<T>(times: u32, mut call: impl FnMut() -> Result<T>) ->
     Ok(start.elapsed().as_nanos() as f64 / f64::from(times))
 }
 
+/// As [`nanoseconds`], without the time that it takes to drop what the calls make.
+pub(crate) fn nanoseconds_kept<T>(times: u32, mut call: impl FnMut() -> Result<T>) -> Result<f64> {
+    let mut kept = Vec::with_capacity(times as usize);
+    nanoseconds(times, || {
+        kept.push(call()?);
+        Ok(())
+    })
+}
+
 /// A duration in milliseconds.
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3

@@ -88,7 +88,8 @@ impl HostArea {
         HostArea { used: host::HostWords::SIZE as u32 }
     }
 
-    fn size(&self) -> u64 {
+    /// Size of all.
+    pub(crate) fn size(&self) -> u64 {
         u64::from(self.used).next_multiple_of(ALIGN)
     }
 
@@ -107,14 +108,18 @@ pub(crate) struct GroupArea {
     pub block: Block,
     /// Bytes of addresses of its memories.
     pub memories: u64,
-    /// Distance of the host words from the base, once they have a place; those of the first group are the program's.
+    /// Size of the host words, which are in the first group.
+    pub host_size: u64,
+    /// Distance of the host words from the base, once they have a place.
     host: Option<u64>,
 }
 
 impl GroupArea {
-    /// Gives the host words their place, unless they have one.
-    pub(crate) fn place_host_words(&mut self, area: &HostArea) {
-        self.host.get_or_insert_with(|| self.block.host_words(area.size()));
+    /// Gives the host words their place, if they are in this group and have none yet.
+    pub(crate) fn place_host_words(&mut self) {
+        if self.host_size > 0 {
+            self.host.get_or_insert_with(|| self.block.host_words(self.host_size));
+        }
     }
 
     /// Offset from the base of another memory, which has so many bytes of addresses.
@@ -144,7 +149,6 @@ pub(crate) fn reservation(model: MemoryModel, page_size: u64, min: u64, max: Opt
 /// [`Error::Limit`] if host words, stack and a block are more than a displacement reaches.
 pub(crate) fn slot(
     page_size: u64,
-    host: &HostArea,
     stack_size: u64,
     groups: &[GroupArea],
 ) -> Result<(SlotLayout, Vec<GroupPlace>), Error> {
@@ -171,9 +175,8 @@ pub(crate) fn slot(
         return Err(Error::Limit { what, found: end, limit: MAX_SLOT_SIZE, place: Place::default() });
     }
     let GroupPlace { block_start, base_offset } = places[0];
-    let host_start = base_offset - groups[0].host.unwrap_or_default();
-    let slot_size = end;
-    let layout =
-        SlotLayout { page_size, stack_start, block_start, host_start, host_size: host.size(), base_offset, slot_size };
+    let GroupArea { host_size, host, .. } = groups[0];
+    let (host_start, slot_size) = (base_offset - host.unwrap_or_default(), end);
+    let layout = SlotLayout { page_size, stack_start, block_start, host_start, host_size, base_offset, slot_size };
     Ok((layout, places))
 }

@@ -117,7 +117,8 @@ impl Blueprint {
         let copies_image = runs.iter().map(|run| run.slot.len()).sum::<usize>() <= limit;
         let host = layout.host_start as usize..(layout.host_start + layout.host_size) as usize;
         let pinned = host.start & !(sys::memory::page_size() - 1)..layout.base_offset as usize;
-        let is_dense = accessible == [layout.stack_start as usize..layout.slot_size as usize];
+        let beyond_guard = layout.stack_start as usize..layout.slot_size as usize;
+        let is_dense = matches!(&accessible[..], [only] if *only == beyond_guard);
         let recorder = artifact.code().recorder().cloned();
         // What is recorded is what instances do, and not what an earlier profile has done for them.
         let hot = hot(meta.hot.iter().filter(|_| recorder.is_none()), &accessible)?;
@@ -156,7 +157,7 @@ impl Blueprint {
 
     /// What accessible bytes, from and to a multiple of [`ALIGN`], are at first.
     pub(crate) fn pieces(&self, range: Range<usize>) -> Vec<Piece> {
-        self.pieces_by(range, |contents| vec![0..contents.len()])
+        self.pieces_by(range, |contents| std::iter::once(0..contents.len()).collect())
     }
 
     /// The same in as few bytes of the file as pays, for what is restored often.
@@ -357,11 +358,11 @@ mod tests {
         assert_eq!(not_zero(&bytes), []);
         bytes[3 * LINE + 5] = 1;
         bytes[9 * LINE] = 1;
-        let near = not_zero(&bytes);
-        assert_eq!(near, [3 * LINE..10 * LINE], "a short one is");
+        let near = 3 * LINE..10 * LINE;
+        assert_eq!(not_zero(&bytes), std::slice::from_ref(&near), "a short one is");
         bytes[10 * LINE + ZEROS] = 1;
         bytes[63 * LINE + 63] = 1;
-        let far = [3 * LINE..10 * LINE, 10 * LINE + ZEROS..11 * LINE + ZEROS, 63 * LINE..64 * LINE];
+        let far = [near, 10 * LINE + ZEROS..11 * LINE + ZEROS, 63 * LINE..64 * LINE];
         assert_eq!(not_zero(&bytes), far);
     }
 

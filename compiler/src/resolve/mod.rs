@@ -110,16 +110,17 @@ fn assemble<'a>(
     let page_size = options.arch.max_page_size();
     let mut areas: Vec<GroupArea> = Vec::new();
     areas.resize_with(groups.count, GroupArea::default);
+    areas[0].host_size = host_area.size();
     let mut rows = Rows::default();
     let mut types = spaces::Types::default();
     let mut envs: PrimaryMap<CoreInstance, Env> = PrimaryMap::new();
     for instance in parts.keys() {
-        let env = spaces::env(instance, &parts, &envs, &mut types, &mut areas, &mut rows, &host_area, options);
+        let env = spaces::env(instance, &parts, &envs, &mut types, &mut areas, &mut rows, options);
         envs.push(env);
     }
-    areas[0].place_host_words(&host_area);
+    areas[0].place_host_words();
     let state = linkage.map(|linkage| glue::State::place(linkage, &mut areas[0].block));
-    let (layout, group_places) = layout::slot(page_size, &host_area, options.stack_size, &areas)?;
+    let (layout, group_places) = layout::slot(page_size, options.stack_size, &areas)?;
 
     let helpers = helpers(&parts, &envs, reached);
     let init =

@@ -10,7 +10,7 @@ use precast_abi::types::{FuncType, ValType};
 use super::fold::{Surroundings, Target};
 use super::{Origin, Part, Parts, Source, origin};
 use crate::component::linkage::{CoreInstance, CoreItem};
-use crate::layout::{self, Block, GroupArea, HostArea};
+use crate::layout::{self, Block, GroupArea};
 use crate::module::{ElementMode, Module};
 use crate::options::{self, Options};
 use crate::program::{
@@ -82,7 +82,6 @@ pub(super) fn env(
     types: &mut Types,
     areas: &mut [GroupArea],
     rows: &mut Rows,
-    host_area: &HostArea,
     options: &Options<'_>,
 ) -> Env {
     let part = &parts[instance];
@@ -92,8 +91,7 @@ pub(super) fn env(
         Some(_) => Provider::Program,
         None => Provider::Own,
     };
-    let host_area = (part.group == Group::FIRST).then_some(host_area);
-    let mut spaces = Spaces { instance, part, parts, area, rows, host_area, options };
+    let mut spaces = Spaces { instance, part, parts, area, rows, options };
     Env {
         types: part.module.types.iter().map(|ty| types.intern(ty)).collect(),
         funcs: Vec::new(),
@@ -121,8 +119,6 @@ struct Spaces<'a> {
     part: &'a Part<'a>,
     parts: &'a Parts<'a>,
     area: &'a mut GroupArea,
-    /// What lies before the tables of the first group.
-    host_area: Option<&'a HostArea>,
     rows: &'a mut Rows,
     options: &'a Options<'a>,
 }
@@ -196,9 +192,7 @@ impl<'a> Spaces<'a> {
         // All size words before the first table, which may be large.
         let own = module.tables.len() - module.imported_tables;
         let size_words: Vec<i32> = (0..own).map(|_| self.block().word()).collect();
-        if let Some(host_area) = self.host_area {
-            self.area.place_host_words(host_area);
-        }
+        self.area.place_host_words();
         let mut tables = Vec::with_capacity(module.tables.len());
         for (index, ty) in module.tables.iter().enumerate() {
             let (place, limit) = match provided(ExternKind::Table, index) {
