@@ -120,7 +120,7 @@ fn cycle(report: &mut Report, engine: &wasmtime::Engine, language: &str, wasm: &
     report.compare(
         &format!("instantiate, {language}, new slot"),
         "µs",
-        || Ok(first(|| Ok(self::ours(&pair)?), |bound| Ok(bound.instantiate(())?))? / 1e3),
+        || Ok(first(|| self::ours(&pair), |bound| Ok(bound.instantiate(())?))? / 1e3),
         || {
             let engine = &peer::engine()?;
             Ok(first(|| self::peers(engine, &pair), |pre| instantiate(engine, pre))? / 1e3)
@@ -131,8 +131,8 @@ fn cycle(report: &mut Report, engine: &wasmtime::Engine, language: &str, wasm: &
         report.compare(
             &format!("instantiate + drop, {language}{threads_named}"),
             "ns",
-            || on_threads(threads, || Ok(drop(ours.instantiate(())?))),
-            || on_threads(threads, || Ok(drop(instantiate(engine, &peers)?))),
+            || on_threads(threads, || Ok(ours.instantiate(())?)),
+            || on_threads(threads, || instantiate(engine, &peers)),
         )?;
     }
     Ok(())
@@ -151,12 +151,12 @@ fn first<B, I>(bound: impl Fn() -> Result<B>, instantiate: impl Fn(&B) -> Result
     })
 }
 
-/// Nanoseconds of a cycle, with so many threads at it.
-fn on_threads(threads: u32, cycle: impl Fn() -> Result<()> + Sync) -> Result<f64> {
+/// Nanoseconds of making and dropping an instance, with so many threads at it.
+fn on_threads<I>(threads: u32, instantiate: impl Fn() -> Result<I> + Sync) -> Result<f64> {
     let cycles = if threads == 1 { 1000 } else { 20_000 };
     let start = std::time::Instant::now();
     std::thread::scope(|scope| {
-        let run = || (0..cycles).try_for_each(|_| cycle());
+        let run = || (0..cycles).try_for_each(|_| instantiate().map(drop));
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
         run()?;
         others.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
