@@ -114,12 +114,13 @@ impl Blueprint {
         let runs = runs(artifact.runs(), layout, &image, &accessible)?;
         let is_guarded = |memory: MemoryRow| memory.import == NONE && memory.model == MemoryModel::Guarded as u32;
         let limit = if meta.memories.iter().any(is_guarded) { SMALL_IMAGE } else { DENSE_IMAGE };
-        let copies_image = runs.iter().map(|run| run.slot.len()).sum::<usize>() <= limit;
+        let recorder = artifact.code().recorder().cloned();
+        // What is copied into a slot would be recorded as written by its instance.
+        let copies_image = recorder.is_none() && runs.iter().map(|run| run.slot.len()).sum::<usize>() <= limit;
         let host = layout.host_start as usize..(layout.host_start + layout.host_size) as usize;
         let pinned = host.start & !(sys::memory::page_size() - 1)..layout.base_offset as usize;
         let beyond_guard = layout.stack_start as usize..layout.slot_size as usize;
         let is_dense = matches!(&accessible[..], [only] if *only == beyond_guard);
-        let recorder = artifact.code().recorder().cloned();
         // What is recorded is what instances do, and not what an earlier profile has done for them.
         let hot = hot(meta.hot.iter().filter(|_| recorder.is_none()), &accessible)?;
         let mut blueprint = Blueprint {
