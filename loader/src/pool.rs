@@ -65,7 +65,7 @@ unsafe impl Sync for Shelf {}
 struct Taken<'a>(&'a Shelf);
 
 impl Shelf {
-    /// The stock, unless somebody else is at it. (A mutex takes twice as long: who gives it back has to learn whether anybody
+    /// The stock, unless somebody else is at it. (Giving a mutex back is another atomic exchange, to learn whether anybody
     /// waits.)
     #[inline]
     fn try_stock(&self) -> Option<Taken<'_>> {

@@ -2,7 +2,8 @@
 //!
 //! Resetting copies. The pages that a guest wrote stay in the slot, private and resident, and the next guest writes
 //! them without a fault; they are copied back from the artifact's mapping or filled with zeros. Those that every guest
-//! writes are known beforehand (`Blueprint::pinned`). Of the others the kernel tells at first which they are. Once the artifact's [`WriteSet`] is known, its pages are restored whether they were written or not,
+//! writes are known beforehand (`Blueprint::pinned`). Of the others the kernel tells at first which they are. Once the
+//! artifact's [`WriteSet`] is known, its pages are restored whether they were written or not,
 //! all others are read-only, and neither the instance nor the reset needs the kernel. What a guest writes beyond
 //! [`RESIDENT_LIMIT`] is given back.
 //!
