@@ -5,7 +5,7 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use crate::guests::{self, ComponentPair};
-use crate::report::{Report, nanoseconds, nanoseconds_kept};
+use crate::report::{Report, nanoseconds, nanoseconds_kept, nanoseconds_on};
 use crate::{Result, peer};
 
 /// Calls of one measurement.
@@ -120,10 +120,14 @@ fn cycle(report: &mut Report, engine: &wasmtime::Engine, language: &str, wasm: &
     report.compare(
         &format!("instantiate, {language}, new slot"),
         "µs",
-        || Ok(first(|| self::ours(&pair), |bound| Ok(bound.instantiate(())?))? / 1e3),
+        || {
+            let bound = self::ours(&pair)?;
+            Ok(nanoseconds_kept(ALIVE, || Ok(bound.instantiate(())?))? / 1e3)
+        },
         || {
             let engine = &peer::engine()?;
-            Ok(first(|| self::peers(engine, &pair), |pre| instantiate(engine, pre))? / 1e3)
+            let pre = self::peers(engine, &pair)?;
+            Ok(nanoseconds_kept(ALIVE, || instantiate(engine, &pre))? / 1e3)
         },
     )?;
     for threads in [1, 2] {
@@ -131,38 +135,19 @@ fn cycle(report: &mut Report, engine: &wasmtime::Engine, language: &str, wasm: &
         report.compare(
             &format!("instantiate + drop, {language}{threads_named}"),
             "ns",
-            || on_threads(threads, || Ok(ours.instantiate(())?)),
-            || on_threads(threads, || instantiate(engine, &peers)),
+            || nanoseconds_on(threads, CYCLES * threads, || Ok(ours.instantiate(())?)),
+            || nanoseconds_on(threads, CYCLES * threads, || instantiate(engine, &peers)),
         )?;
     }
     Ok(())
 }
 
 /// Instances that are alive at once where slots are to be new.
-const ALIVE: usize = 8;
+const ALIVE: u32 = 8;
 
-/// Nanoseconds of instantiating where no slot was used before.
-fn first<B, I>(bound: impl Fn() -> Result<B>, instantiate: impl Fn(&B) -> Result<I>) -> Result<f64> {
-    let bound = bound()?;
-    let mut alive = Vec::with_capacity(ALIVE);
-    nanoseconds(ALIVE as u32, || {
-        alive.push(instantiate(&bound)?);
-        Ok(())
-    })
-}
-
-/// Nanoseconds of making and dropping an instance, with so many threads at it.
-fn on_threads<I>(threads: u32, instantiate: impl Fn() -> Result<I> + Sync) -> Result<f64> {
-    let cycles = if threads == 1 { 1000 } else { 20_000 };
-    let start = std::time::Instant::now();
-    std::thread::scope(|scope| {
-        let run = || (0..cycles).try_for_each(|_| instantiate().map(drop));
-        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
-        run()?;
-        others.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
-    })?;
-    Ok(start.elapsed().as_nanos() as f64 / f64::from(threads * cycles))
-}
+/// Instances that each thread makes, for each thread that there is: enough that it does not matter how long they take to
+/// start.
+const CYCLES: u32 = 5000;
 
 fn ours(pair: &ComponentPair) -> Result<precast_loader::component::Bound<()>> {
     let mut linker = Linker::<()>::new();

@@ -1,12 +1,10 @@
 //! Instantiate, call, drop: a fresh instance for each request, which touches some pages of memory.
 
-use std::time::Instant;
-
 use precast_loader::{Bound, BoundFunc, Linker};
 use wasmtime::{Engine, InstancePre, ModuleExport, Store};
 
 use crate::guests::{self, Pair};
-use crate::report::{Report, nanoseconds};
+use crate::report::{Report, nanoseconds, nanoseconds_kept, nanoseconds_on};
 use crate::{Result, peer};
 
 /// `touch(n)` writes to `n` pages of 5 MiB of initialised memory.
@@ -29,7 +27,7 @@ const GUEST: &str = r#"(module
 const CYCLES: u32 = 2000;
 
 /// Instances that are alive at once where slots are to be new.
-const ALIVE: usize = 60;
+const ALIVE: u32 = 60;
 
 /// One runtime with the guest.
 trait Runtime: Sync {
@@ -45,26 +43,16 @@ trait Runtime: Sync {
     fn cycles(&self, threads: u32, pages: i32) -> Result<f64> {
         // Enough that it does not matter how long threads take to start.
         let cycles = if threads == 1 { CYCLES } else { 20 * CYCLES };
-        let start = Instant::now();
-        std::thread::scope(|scope| {
-            let run = || (0..cycles).try_for_each(|_| self.cycle(pages));
-            let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
-            run()?;
-            others.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
-        })?;
-        Ok(start.elapsed().as_nanos() as f64 / f64::from(threads * cycles))
+        nanoseconds_on(threads, cycles, || self.cycle(pages))
     }
 
     /// Nanoseconds of instantiating and calling where no slot was used before.
     fn first(&self, pages: i32) -> Result<f64> {
-        let mut alive = Vec::with_capacity(ALIVE);
-        let each = nanoseconds(ALIVE as u32, || {
+        nanoseconds_kept(ALIVE, || {
             let mut instance = self.instantiate()?;
             self.touch(&mut instance, pages)?;
-            alive.push(instance);
-            Ok(())
-        })?;
-        Ok(each)
+            Ok(instance)
+        })
     }
 }
 

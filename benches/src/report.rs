@@ -125,6 +125,18 @@ pub(crate) fn nanoseconds_kept<T>(times: u32, mut call: impl FnMut() -> Result<T
     })
 }
 
+/// As [`nanoseconds`], with so many threads that each make `times` calls.
+pub(crate) fn nanoseconds_on<T>(threads: u32, times: u32, call: impl Fn() -> Result<T> + Sync) -> Result<f64> {
+    let start = Instant::now();
+    std::thread::scope(|scope| {
+        let run = || (0..times).try_for_each(|_| call().map(drop));
+        let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
+        run()?;
+        others.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
+    })?;
+    Ok(start.elapsed().as_nanos() as f64 / f64::from(threads * times))
+}
+
 /// A duration in milliseconds.
 pub(crate) fn milliseconds(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
