@@ -20,8 +20,10 @@ use crate::module::{ElementItem, Module};
 use crate::program::{Const, Env, Folded, GlobalPlace, Instance, MemoryPlace, Program, TablePlace};
 use crate::text::Text;
 
-/// Zero pages between two runs up to this number are stored: each run costs a mapping in every slot.
+/// Zero pages between two runs up to this number are stored in any case: each run costs a mapping in every slot.
 const MAX_GAP_PAGES: u64 = 16;
+/// Bytes of an image that has no more of them. The loader copies it into slots, or its runs are few.
+const SMALL_IMAGE: u64 = 64 << 10;
 
 /// Bytes of image that any program may have.
 const IMAGE_ROOM: u64 = 64 << 20;
@@ -230,13 +232,12 @@ impl Pages {
             let (what, limit) = ("size of the initial state in bytes", self.limit);
             return Err(Error::Limit { what, found, limit, place: Place::default() });
         }
+        let gap = self.stored_gap() * self.page_size;
         let mut runs: Vec<Run> = Vec::new();
         for (number, page) in self.pages {
             let slot_offset = number * self.page_size;
             match runs.last_mut() {
-                Some(run)
-                    if slot_offset - (run.slot_offset + run.bytes.len() as u64) <= MAX_GAP_PAGES * self.page_size =>
-                {
+                Some(run) if slot_offset - (run.slot_offset + run.bytes.len() as u64) <= gap => {
                     run.bytes.resize((slot_offset - run.slot_offset) as usize, 0);
                     run.bytes.extend_from_slice(&page);
                 }
@@ -246,15 +247,32 @@ impl Pages {
         Ok(runs)
     }
 
-    /// Length of all runs in bytes.
+    /// Pages of each gap.
+    fn gaps(&self) -> impl Iterator<Item = u64> {
+        let next = self.pages.keys().map(|number| number + 1);
+        self.pages.keys().skip(1).zip(next).map(|(number, next)| number - next).filter(|gap| *gap > 0)
+    }
+
+    /// Length in bytes of all runs, with the gaps that are stored in any case.
     fn len(&self) -> u64 {
-        let mut next = None;
-        let lens = self.pages.keys().map(|number| {
-            let gap = next.map(|next| number - next).filter(|gap| *gap <= MAX_GAP_PAGES);
-            next = Some(number + 1);
-            1 + gap.unwrap_or(0)
+        let gaps = self.gaps().filter(|gap| *gap <= MAX_GAP_PAGES).sum::<u64>();
+        (self.pages.len() as u64 + gaps) * self.page_size
+    }
+
+    /// Zero pages between two runs up to which they are stored: the shortest gaps, no more pages than others.
+    fn stored_gap(&self) -> u64 {
+        let mut room = self.pages.len() as u64;
+        if room * self.page_size <= SMALL_IMAGE {
+            return MAX_GAP_PAGES;
+        }
+        let mut gaps: Vec<u64> = self.gaps().filter(|gap| *gap > MAX_GAP_PAGES).collect();
+        gaps.sort_unstable();
+        let stored = gaps.chunk_by(|one, other| one == other).take_while(|equal| {
+            let left = room.checked_sub(equal.iter().sum());
+            room = left.unwrap_or(0);
+            left.is_some()
         });
-        lens.sum::<u64>() * self.page_size
+        stored.last().map_or(MAX_GAP_PAGES, |equal| equal[0])
     }
 }
 
@@ -275,6 +293,23 @@ mod tests {
         for limit in [0, 4096, needed - 1] {
             assert!(matches!(written(limit), Err(Error::Limit { found, .. }) if found == needed));
         }
+    }
+
+    #[test]
+    fn a_large_image_has_as_many_zero_pages_as_others_in_its_shortest_gaps() {
+        let shape = |pages: u64, starts: &[u64]| {
+            let mut image = Pages::new(4096, 1 << 20);
+            starts.iter().for_each(|start| (*start..start + pages).for_each(|page| image.write(page * 4096, &[1])));
+            let runs = image.into_runs().unwrap();
+            runs.iter().map(|run| (run.slot_offset / 4096, run.bytes.len() / 4096)).collect::<Vec<_>>()
+        };
+        // Gaps of 20, 30 and 40 pages.
+        assert_eq!(shape(10, &[0, 30, 70, 120]), [(0, 40), (70, 10), (120, 10)]);
+        assert_eq!(shape(30, &[0, 50, 110, 180]), [(0, 210)]);
+        // All of the same length are stored, or none.
+        assert_eq!(shape(10, &[0, 30, 60]), [(0, 10), (30, 10), (60, 10)]);
+        // A small one is not any larger for it.
+        assert_eq!(shape(5, &[0, 25, 50]), [(0, 5), (25, 5), (50, 5)]);
     }
 
     #[test]
