@@ -109,7 +109,11 @@ impl Slot {
         if slot.blueprint.hot.is_empty() {
             slot.follow()?;
         } else {
-            slot.populate_hot();
+            // Most instances write these. It follows the write set from its second reset on: that takes a system call for each
+            // run and more, which its first instance is not to wait for.
+            //
+            // SAFETY: they are accessible memory of the slot, which is new.
+            unsafe { slot.populate(slot.blueprint.hot.iter().cloned()) };
         }
         Ok(slot)
     }
@@ -137,12 +141,12 @@ impl Slot {
                 memory::keep_from_children(self.start, plan.slot_size)
                     .map_err(SlotError::os("set up an instance's memory"))?;
             }
+            let copied = || image().filter(|_| plan.copies_image).map(|(_, part)| part);
             // One by one these pages would be faults.
-            memory::populate(self.at(plan.pinned.start), plan.pinned.len());
+            self.populate(std::iter::once(plan.pinned.clone()).chain(copied()));
             self.restore_pieces(&plan.pinned_pieces, How::Store);
             self.fixed = plan.pinned.len();
-            for (_, part) in image().filter(|_| plan.copies_image) {
-                memory::populate(self.at(part.start), part.len());
+            for part in copied() {
                 self.fixed += part.len();
                 self.restore(part, How::Store);
             }
@@ -157,13 +161,13 @@ impl Slot {
         self.fixed + self.kept + self.kept_growth
     }
 
-    /// Gives the slot the pages that most instances write. It follows the write set from its second reset on: that takes a
-    /// system call for each run and more, which its first instance is not to wait for.
-    fn populate_hot(&self) {
-        for run in &self.blueprint.hot {
-            // SAFETY: the range is accessible memory of the slot, which is new.
-            unsafe { memory::populate(self.at(run.start), run.len()) };
-        }
+    /// Gives the slot pages of its own.
+    ///
+    /// # Safety
+    /// The ranges are writable memory of the slot.
+    unsafe fn populate(&self, ranges: impl Iterator<Item = Range<usize>>) {
+        // SAFETY: as the caller says, and the slot owns its memory.
+        unsafe { memory::populate(ranges.map(|range| (self.at(range.start), range.len()))) };
     }
 
     /// The slot's first byte.

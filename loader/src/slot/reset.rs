@@ -234,9 +234,7 @@ impl Slot {
                 refusals::call()?;
                 memory::open(self.at(run.start), run.len())?;
             }
-            for run in &set.resident {
-                memory::populate(self.at(run.start), run.len());
-            }
+            self.populate(set.resident.iter().cloned());
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// `MADV_GUARD_INSTALL` (Linux 6.13): a marker in the page tables instead of a mapping of its own.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
@@ -94,13 +95,48 @@ pub(crate) unsafe fn make_readable(start: *mut u8, len: usize) -> io::Result<()>
     check(unsafe { libc::mprotect(start.cast(), len, libc::PROT_READ) })
 }
 
-/// Gives a writable range its own pages now, so that no write to it is a fault. Kernels before Linux 5.14 do nothing.
+/// Gives writable ranges their own pages now, so that no write to them is a fault. Kernels before Linux 5.14 do nothing.
 ///
 /// # Safety
 /// See the module's head.
-pub(crate) unsafe fn populate(start: *mut u8, len: usize) {
-    // SAFETY: the caller owns the range.
-    unsafe { libc::madvise(start.cast(), len, libc::MADV_POPULATE_WRITE) };
+pub(crate) unsafe fn populate(ranges: impl Iterator<Item = (*mut u8, usize)>) {
+    let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; PARTS];
+    let mut ranges = ranges.peekable();
+    while ranges.peek().is_some() {
+        let filled = parts.iter_mut().zip(ranges.by_ref()).map(|(part, (start, len))| {
+            *part = libc::iovec { iov_base: start.cast(), iov_len: len };
+        });
+        let count = filled.count();
+        // SAFETY: the caller owns the ranges.
+        unsafe { populate_parts(&parts[..count]) };
+    }
+}
+
+/// Ranges that one call of the kernel is told of.
+const PARTS: usize = 32;
+
+/// `PIDFD_SELF` (Linux 6.14).
+const PIDFD_SELF: libc::c_int = -10000;
+
+/// # Safety
+/// As [`populate`].
+unsafe fn populate_parts(parts: &[libc::iovec]) {
+    /// Whether the kernel does not take several ranges in one call from a process about itself, as Linux does since 6.14.
+    static ONE_BY_ONE: AtomicBool = AtomicBool::new(false);
+    let advice = libc::MADV_POPULATE_WRITE;
+    if parts.len() > 1 && !ONE_BY_ONE.load(Ordering::Relaxed) {
+        // SAFETY: the caller owns the ranges, which `parts` has.
+        let done =
+            unsafe { libc::syscall(libc::SYS_process_madvise, PIDFD_SELF, parts.as_ptr(), parts.len(), advice, 0) };
+        if done >= 0 && done as usize == parts.iter().map(|part| part.iov_len).sum::<usize>() {
+            return;
+        }
+        ONE_BY_ONE.store(true, Ordering::Relaxed);
+    }
+    for part in parts {
+        // SAFETY: the caller owns the range.
+        unsafe { libc::madvise(part.iov_base, part.iov_len, advice) };
+    }
 }
 
 /// Has the system read what a mapped file has here, without waiting for it.
@@ -190,6 +226,23 @@ pub(super) fn check(status: libc::c_int) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn populated_pages_are_there_before_anybody_writes() {
+        let (page, count) = (page_size(), 3 * PARTS);
+        let len = 2 * count * page;
+        let start = reserve(len).unwrap();
+        let mut resident = vec![0u8; 2 * count];
+        // SAFETY: the range is reserved here, accessed only here, and unmapped at the end; the array has a byte for each page.
+        unsafe {
+            open(start, len).unwrap();
+            populate((0..count).map(|index| (start.add(2 * index * page), page)));
+            assert_eq!(libc::mincore(start.cast(), len, resident.as_mut_ptr()), 0);
+            unmap(start, len);
+        }
+        let there = resident.iter().enumerate().filter(|(_, page)| **page & 1 != 0).map(|(index, _)| index);
+        assert_eq!(there.collect::<Vec<_>>(), (0..count).map(|index| 2 * index).collect::<Vec<_>>());
+    }
 
     #[test]
     fn releases_are_compared_as_numbers() {
