@@ -5,7 +5,7 @@ use wasmtime::Store;
 use wasmtime::component::{Instance, InstancePre};
 
 use crate::guests::{self, ComponentPair};
-use crate::report::{Report, nanoseconds, nanoseconds_kept, nanoseconds_on};
+use crate::report::{Report, nanoseconds, nanoseconds_each, nanoseconds_kept, nanoseconds_on};
 use crate::{Result, peer};
 
 /// Calls of one measurement.
@@ -114,8 +114,8 @@ fn cycle(report: &mut Report, engine: &wasmtime::Engine, language: &str, wasm: &
     report.compare(
         &format!("open, {language}"),
         "µs",
-        || Ok(nanoseconds_kept(20, || pair.open_ours())? / 1e3),
-        || Ok(nanoseconds_kept(20, || pair.open_peers(engine))? / 1e3),
+        || Ok(nanoseconds_each(20, || pair.open_ours())? / 1e3),
+        || Ok(nanoseconds_each(20, || pair.open_peers(engine))? / 1e3),
     )?;
     report.compare(
         &format!("instantiate, {language}, new slot"),

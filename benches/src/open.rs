@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::guests::Pair;
-use crate::report::{Report, nanoseconds_kept};
+use crate::report::{Report, nanoseconds_each};
 use crate::{Result, peer};
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
@@ -15,8 +15,8 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         report.compare(
             &format!("open, about {label} ({} KiB)", size >> 10),
             "µs",
-            || Ok(nanoseconds_kept(20, || pair.open_ours())? / 1e3),
-            || Ok(nanoseconds_kept(20, || pair.open_peers(&engine))? / 1e3),
+            || Ok(nanoseconds_each(20, || pair.open_ours())? / 1e3),
+            || Ok(nanoseconds_each(20, || pair.open_peers(&engine))? / 1e3),
         )?;
     }
     Ok(())
