@@ -23,6 +23,7 @@ impl Pair {
         let (artifact, serialized) = (folder.path().join("guest.so"), folder.path().join("guest.cwasm"));
         std::fs::write(&artifact, precast(wasm)?)?;
         std::fs::write(&serialized, Module::new(engine, wasm)?.serialize()?)?;
+        settle();
         Ok(Pair { artifact, serialized, _folder: folder })
     }
 
@@ -34,6 +35,11 @@ impl Pair {
         // SAFETY: the file is what `Module::serialize` of the same engine settings returned.
         Ok(unsafe { Module::deserialize_file(engine, &self.serialized)? })
     }
+}
+
+/// Waits until it is certain that no change of the files goes unnoticed: before that `Policy::Verify` remembers nothing.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(50));
 }
 
 /// A component in both runtimes' form, as files.
@@ -50,6 +56,7 @@ impl ComponentPair {
         let (artifact, serialized) = (folder.path().join("guest.so"), folder.path().join("guest.cwasm"));
         std::fs::write(&artifact, precast(wasm)?)?;
         std::fs::write(&serialized, Component::new(engine, wasm)?.serialize()?)?;
+        settle();
         Ok(ComponentPair { artifact, serialized, _folder: folder })
     }
 
