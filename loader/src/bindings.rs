@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use precast_abi::host::{FuncImport, HostWords};
 use precast_abi::types::FuncType;
 
+use crate::apart::Apart;
 use crate::artifact::{Artifact, ArtifactInner};
 use crate::builtins;
 use crate::describe;
@@ -38,6 +39,7 @@ pub(crate) enum Found {
 }
 
 /// See the head of this file.
+#[repr(align(128))]
 pub(crate) struct Bindings {
     pub(crate) artifact: Artifact,
     pub(crate) plan: Plan,
@@ -46,9 +48,9 @@ pub(crate) struct Bindings {
     /// The imports of live instances: row and what it is bound to.
     pub(crate) linked: Box<[(u32, Extern)]>,
     /// Where in the host words the slot's own base goes: byte offsets, multiples of eight.
-    pub(crate) own_bases: Box<[usize]>,
+    pub(crate) own_bases: Apart<usize>,
     /// The host words.
-    pub(crate) template: Box<[u64]>,
+    pub(crate) template: Apart<u64>,
     /// What component instances share besides.
     pub(crate) component: Option<Arc<dyn Send + Sync>>,
     /// Whether no more instances are made with them.
@@ -64,6 +66,7 @@ impl std::fmt::Debug for Bindings {
 }
 
 /// Who makes instances with bindings. After that the pool has no share in them.
+#[repr(align(128))]
 pub(crate) struct Maker(Arc<Bindings>);
 
 impl Maker {
@@ -87,7 +90,7 @@ impl Bindings {
     /// `found` has one entry for each import, of the import's kind; functions have its type.
     pub(crate) fn new(artifact: Artifact, plan: Plan, found: Vec<Found>) -> Self {
         let text = artifact.inner().text();
-        let mut template = vec![0; plan.words_len.div_ceil(8)].into_boxed_slice();
+        let mut template = vec![0; plan.words_len.div_ceil(8)];
         let mut set = |offset: usize, word: usize| template[offset / 8] = word as u64;
         set(HostWords::BUILTINS as usize, builtins::table().expose_provenance());
         let (mut sources, mut linked, mut own_bases, mut functions) = (vec![], vec![], vec![], vec![]);
@@ -114,7 +117,7 @@ impl Bindings {
             sources: sources.into(),
             linked: linked.into(),
             own_bases: own_bases.into(),
-            template,
+            template: template.into(),
             component: None,
             closed: AtomicBool::new(false),
             _functions: functions.into(),

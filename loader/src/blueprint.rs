@@ -11,6 +11,7 @@ use precast_abi::meta::{GroupRow, HotRow, MemoryModel, MemoryRow, NONE, RunRow};
 use precast_abi::profile::PAGE;
 use precast_abi::slot::{ALIGN, GUARDED_RESERVATION, SlotLayout};
 
+use crate::apart::Apart;
 use crate::artifact::ArtifactInner;
 use crate::mapping::Mapping;
 use crate::plan;
@@ -21,6 +22,7 @@ use crate::write_set::Learner;
 
 /// The plan that all slots of an artifact follow. Ranges and offsets are in bytes from the slot's start.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct Blueprint {
     /// Bytes of the whole reservation.
     pub(crate) slot_size: usize,
@@ -31,7 +33,7 @@ pub(crate) struct Blueprint {
     /// The guest stack, from just above its guard, which begins the slot, to where the first frame begins.
     pub(crate) stack: Range<usize>,
     /// The artifact's own memories, in the order of their rows.
-    pub(crate) memories: Vec<OwnMemory>,
+    pub(crate) memories: Apart<OwnMemory>,
     /// What a fresh slot's guest can access: the first is stack, first block, and the memory that follows, if one does;
     /// the others are the blocks of further groups with the memories that follow, and further memories. Whole pages, sorted
     /// and apart.
@@ -48,7 +50,7 @@ pub(crate) struct Blueprint {
     /// Whether everything beyond the stack's guard is accessible, so that slots beside each other can be one mapping.
     pub(crate) is_dense: bool,
     /// How the pinned pages are restored.
-    pub(crate) pinned_pieces: Vec<Piece>,
+    pub(crate) pinned_pieces: Apart<Piece>,
     /// What the runs are copied from.
     mapping: Arc<Mapping>,
     /// Pages that a profile says most instances write: new slots have them at once.
@@ -127,13 +129,13 @@ impl Blueprint {
             slot_size: layout.slot_size as usize,
             base: layout.base_offset as usize,
             stack: layout.stack_start as usize..coloured(layout) as usize,
-            memories,
+            memories: memories.into(),
             others: Vec::new(),
             accessible,
             runs,
             copies_image,
             is_dense,
-            pinned_pieces: Vec::new(),
+            pinned_pieces: Apart::default(),
             mapping: Arc::clone(mapping),
             hot,
             learner: Learner::default(),
@@ -145,8 +147,9 @@ impl Blueprint {
         blueprint.hot = blueprint.hot.iter().flat_map(|range| blueprint.beside_pinned(range)).collect();
         blueprint.learner = Learner::knowing(&blueprint.hot, &blueprint.others);
         let Range { start, end } = blueprint.pinned;
-        blueprint.pinned_pieces.extend(blueprint.few_pieces(start..blueprint.host.start));
-        blueprint.pinned_pieces.extend(blueprint.few_pieces(blueprint.host.end..end));
+        let mut pieces = blueprint.few_pieces(start..blueprint.host.start);
+        pieces.extend(blueprint.few_pieces(blueprint.host.end..end));
+        blueprint.pinned_pieces = pieces.into();
         Ok(blueprint)
     }
 

@@ -5,6 +5,7 @@
 //! linked; nothing is deserialised, and opening costs the same for an artifact of any size.
 
 // The lower half: from a file to guest code that runs and traps.
+mod apart;
 mod artifact;
 mod backtrace;
 mod blueprint;

@@ -163,7 +163,7 @@ unsafe fn write_words(words: *mut u8, record: *mut InstanceRecord) {
         word(HostWords::CONTEXT).write((&raw mut (*(*record).store).context).expose_provenance());
         word(HostWords::INSTANCE).write(record.expose_provenance());
         let base = (*record).base.expose_provenance();
-        for cell in &bindings.own_bases {
+        for cell in &*bindings.own_bases {
             words.add(*cell).cast::<usize>().write(base);
         }
         for (row, item) in &bindings.linked {

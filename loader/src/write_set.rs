@@ -14,8 +14,9 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, TryLockError};
 
+use crate::apart::Apart;
 use crate::blueprint::Piece;
 use crate::restore::How;
 use crate::sys::memory;
@@ -46,6 +47,7 @@ const GAP: usize = 2;
 
 /// Pages that are writable and restored at each reset.
 #[derive(Debug)]
+#[repr(align(128))]
 pub(crate) struct WriteSet {
     /// Tells it from the artifact's earlier ones.
     pub(crate) version: u64,
@@ -54,7 +56,7 @@ pub(crate) struct WriteSet {
     /// How to restore them.
     pub(crate) how: How,
     /// What they are at first, once that has been looked up.
-    pub(crate) pieces: OnceLock<Vec<Piece>>,
+    pub(crate) pieces: OnceLock<Apart<Piece>>,
     /// Which of them a slot has resident from the start. What only fills gaps is not written by restoring if that compares,
     /// and can stay the file's.
     pub(crate) resident: Box<[Range<usize>]>,
@@ -88,8 +90,13 @@ impl WriteSet {
 pub(crate) struct Learner {
     /// That of the set; 0 while there is none.
     version: AtomicU64,
-    state: Mutex<State>,
+    state: Written<Mutex<State>>,
 }
+
+/// On cache lines of its own: others that threads read for each instance lie beside it.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Written<T>(T);
 
 #[derive(Debug, Default)]
 struct State {
@@ -167,9 +174,15 @@ impl Learner {
         }
     }
 
-    /// A sample: an instance changed these pages, and no others of the set.
+    /// A sample: an instance changed these pages, and no others of the set. Of threads that come with one at the same time
+    /// only one is listened to, so that the more there are, the less any of them waits.
     pub(crate) fn sample(&self, changed: &[Range<usize>], accessible: &[Range<usize>]) {
-        let state = &mut *self.state();
+        let mut state = match self.state.0.try_lock() {
+            Ok(state) => state,
+            Err(TryLockError::Poisoned(state)) => state.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        let state = &mut *state;
         state.pages.values_mut().for_each(|page| page.unchanged += 1);
         for at in pages(changed) {
             state.pages.entry(at).and_modify(|page| page.unchanged = 0);
@@ -184,7 +197,7 @@ impl Learner {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

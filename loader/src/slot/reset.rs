@@ -118,7 +118,7 @@ impl Slot {
             learner.sample(&changed, accessible);
         } else {
             let pieces = frozen.set.runs.iter().flat_map(|run| self.blueprint.few_pieces(run.clone()));
-            self.restore_pieces(frozen.set.pieces.get_or_init(|| pieces.collect()), frozen.set.how);
+            self.restore_pieces(frozen.set.pieces.get_or_init(|| pieces.collect::<Vec<_>>().into()), frozen.set.how);
         }
         if !frozen.late.is_empty() {
             let offset = |page: usize| page - self.start.addr();
