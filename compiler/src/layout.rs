@@ -22,6 +22,12 @@ const MAX_TABLES_SIZE: u64 = 1 << 30;
 /// Bytes of addresses of a slot: a sixteenth of what a process has.
 const MAX_SLOT_SIZE: u64 = 1 << 43;
 
+/// Bytes of addresses that one page of page tables is for, where pages have 4 KiB. Linux places reservations that are a
+/// multiple of it at one.
+const TABLE_REACH: u64 = 2 << 20;
+/// Bytes of stack that most guests need no more than.
+const SHALLOW_STACK: u64 = 64 << 10;
+
 /// Hands out places in the block, from the base downwards.
 #[derive(Default)]
 pub(crate) struct Block {
@@ -153,7 +159,13 @@ pub(crate) fn slot(
     groups: &[GroupArea],
 ) -> Result<(SlotLayout, Vec<GroupPlace>), Error> {
     let pages = |bytes: u64| bytes.next_multiple_of(page_size);
-    let stack_start = pages(STACK_GUARD);
+    let is_large = groups.iter().any(|group| group.memories >= GUARDED_RESERVATION);
+    let first_block = pages(groups[0].block.used.next_multiple_of(ALIGN));
+    // A large slot has page tables of its own: upper frames, first block and the beginning of the memory share one.
+    let shared_start = pages(STACK_GUARD) + pages(stack_size).saturating_sub(SHALLOW_STACK);
+    let is_shared = is_large && first_block + SHALLOW_STACK <= TABLE_REACH / 2;
+    let shift = if is_shared { shared_start.next_multiple_of(TABLE_REACH) - shared_start } else { 0 };
+    let stack_start = pages(STACK_GUARD) + shift;
     let limit = i32::MAX as u64;
     // The first block is in one piece with the stack.
     let mut end = stack_start + pages(stack_size);
@@ -169,6 +181,9 @@ pub(crate) fn slot(
         }
         end = base_offset.saturating_add(group.memories);
         places.push(GroupPlace { block_start, base_offset });
+    }
+    if is_large {
+        end = end.checked_next_multiple_of(TABLE_REACH).unwrap_or(end);
     }
     if end > MAX_SLOT_SIZE {
         let what = "size of all memories' address ranges in bytes";
