@@ -125,6 +125,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     for pages in [0, 1, 4, 16, 64] {
         side_by_side(report, &best, &pair, 1, pages)?;
     }
+    report.note("arithmetic alone: 2 threads over 1", scaling_of_arithmetic()?);
     for pages in [4, 16] {
         side_by_side(report, &best, &pair, 2, pages)?;
     }
@@ -144,6 +145,18 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         side_by_side(report, &spin, &spins, 1, pages)?;
     }
     side_by_side(report, &spin, &spins, 2, 4)
+}
+
+/// By how much two threads that only compute are faster than one: less than 2 where processors are two halves of one core.
+fn scaling_of_arithmetic() -> Result<f64> {
+    let compute = || {
+        let mut lanes = std::hint::black_box([1u64, 2, 3, 4, 5, 6]);
+        for _ in 0..10_000 {
+            lanes.iter_mut().for_each(|lane| *lane = lane.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(1));
+        }
+        Ok(std::hint::black_box(lanes))
+    };
+    Ok(nanoseconds_on(1, CYCLES, compute)? / nanoseconds_on(2, CYCLES, compute)?)
 }
 
 /// Instances of a Go program, which are not run.

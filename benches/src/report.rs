@@ -60,6 +60,11 @@ impl Report {
         self.rows.push(Row { group: self.group.clone(), peer: self.peer, name: name.into(), unit, ours, peers });
     }
 
+    /// Prints a figure that has nothing to compare with.
+    pub(crate) fn note(&self, name: &str, figure: f64) {
+        println!("{name:<34} {figure:>9.2}");
+    }
+
     /// Prints the geometric mean of the ratios of the current group's rows that have `unit`.
     pub(crate) fn geometric_mean(&self, label: &str, unit: &str) {
         let rows = self.rows.iter().filter(|row| row.group == self.group && row.unit == unit);
