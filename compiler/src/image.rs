@@ -22,6 +22,8 @@ use crate::text::Text;
 
 /// Zero pages between two runs up to this number are stored in any case: each run costs a mapping in every slot.
 const MAX_GAP_PAGES: u64 = 16;
+/// The same for some gaps of a large image: the shortest, with no more pages than others.
+const MAX_LARGE_GAP_PAGES: u64 = 256;
 /// Bytes of an image that has no more of them. The loader copies it into slots, or its runs are few.
 const SMALL_IMAGE: u64 = 64 << 10;
 
@@ -259,13 +261,14 @@ impl Pages {
         (self.pages.len() as u64 + gaps) * self.page_size
     }
 
-    /// Zero pages between two runs up to which they are stored: the shortest gaps, no more pages than others.
+    /// Zero pages between two runs up to which they are stored.
     fn stored_gap(&self) -> u64 {
         let mut room = self.pages.len() as u64;
         if room * self.page_size <= SMALL_IMAGE {
             return MAX_GAP_PAGES;
         }
-        let mut gaps: Vec<u64> = self.gaps().filter(|gap| *gap > MAX_GAP_PAGES).collect();
+        let is_long = |gap: &u64| (MAX_GAP_PAGES + 1..=MAX_LARGE_GAP_PAGES).contains(gap);
+        let mut gaps: Vec<u64> = self.gaps().filter(is_long).collect();
         gaps.sort_unstable();
         let stored = gaps.chunk_by(|one, other| one == other).take_while(|equal| {
             let left = room.checked_sub(equal.iter().sum());
