@@ -159,11 +159,10 @@ pub(crate) fn slot(
     groups: &[GroupArea],
 ) -> Result<(SlotLayout, Vec<GroupPlace>), Error> {
     let pages = |bytes: u64| bytes.next_multiple_of(page_size);
-    let is_large = groups.iter().any(|group| group.memories >= GUARDED_RESERVATION);
-    let first_block = pages(groups[0].block.used.next_multiple_of(ALIGN));
     // A large slot has page tables of its own: upper frames, first block and the beginning of the memory share one.
+    let is_large = groups.iter().any(|group| group.memories >= GUARDED_RESERVATION);
+    let is_shared = is_large && pages(groups[0].block.used) + SHALLOW_STACK <= TABLE_REACH / 2;
     let shared_start = pages(STACK_GUARD) + pages(stack_size).saturating_sub(SHALLOW_STACK);
-    let is_shared = is_large && first_block + SHALLOW_STACK <= TABLE_REACH / 2;
     let shift = if is_shared { shared_start.next_multiple_of(TABLE_REACH) - shared_start } else { 0 };
     let stack_start = pages(STACK_GUARD) + shift;
     let limit = i32::MAX as u64;
@@ -174,7 +173,7 @@ pub(crate) fn slot(
         let used = group.block.used.next_multiple_of(ALIGN);
         let base_offset = pages(end + used);
         let block_start = base_offset - used;
-        let reached = if places.is_empty() { base_offset } else { used };
+        let reached = if places.is_empty() { base_offset - shift } else { used };
         if reached > limit {
             let what = "size of imports, stack, tables and globals in bytes";
             return Err(Error::Limit { what, found: reached, limit, place: Place::default() });
@@ -182,16 +181,44 @@ pub(crate) fn slot(
         end = base_offset.saturating_add(group.memories);
         places.push(GroupPlace { block_start, base_offset });
     }
-    if is_large {
-        end = end.checked_next_multiple_of(TABLE_REACH).unwrap_or(end);
-    }
     if end > MAX_SLOT_SIZE {
         let what = "size of all memories' address ranges in bytes";
         return Err(Error::Limit { what, found: end, limit: MAX_SLOT_SIZE, place: Place::default() });
     }
     let GroupPlace { block_start, base_offset } = places[0];
     let GroupArea { host_size, host, .. } = groups[0];
-    let (host_start, slot_size) = (base_offset - host.unwrap_or_default(), end);
+    let host_start = base_offset - host.unwrap_or_default();
+    let slot_size = if is_large { end.next_multiple_of(TABLE_REACH) } else { end };
     let layout = SlotLayout { page_size, stack_start, block_start, host_start, host_size, base_offset, slot_size };
     Ok((layout, places))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(used: u64, memories: u64, page_size: u64) -> SlotLayout {
+        let block = Block { used, tables: 0 };
+        slot(page_size, 1 << 20, &[GroupArea { block, memories, ..GroupArea::default() }]).unwrap().0
+    }
+
+    #[test]
+    fn stack_block_and_memory_of_a_large_slot_share_a_page_of_page_tables() {
+        for (used, page_size) in [(8, 4096), (4000, 4096), (300_000, 4096), (5000, 65536)] {
+            let layout = layout(used, GUARDED_RESERVATION, page_size);
+            let table = |offset: u64| offset / TABLE_REACH;
+            let first = table(layout.block_start - SHALLOW_STACK);
+            assert_eq!([layout.base_offset, layout.base_offset + TABLE_REACH / 4].map(table), [first; 2]);
+            assert!(layout.slot_size.is_multiple_of(TABLE_REACH), "or it is placed anywhere");
+            assert!(layout.stack_start >= STACK_GUARD && layout.stack_start.is_multiple_of(page_size));
+            assert!(layout.base_offset - layout.stack_start >= used + (1 << 20));
+        }
+    }
+
+    #[test]
+    fn slots_without_guards_and_large_blocks_have_no_room_to_lose() {
+        let dense = layout(4000, WASM_PAGE, 4096);
+        assert_eq!((dense.stack_start, dense.slot_size), (STACK_GUARD, dense.base_offset + WASM_PAGE));
+        assert_eq!(layout(TABLE_REACH, GUARDED_RESERVATION, 4096).stack_start, STACK_GUARD);
+    }
 }
