@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use precast_abi::component::ObtainedRow;
 use precast_abi::funcref;
-use precast_abi::slot::WASM_PAGE;
+use precast_abi::slot::{COPIED_IMAGE, WASM_PAGE};
 use precast_abi::snapshot::Snapshot;
 
 use crate::component::linkage::CoreInstance;
@@ -22,10 +22,8 @@ use crate::text::Text;
 
 /// Zero pages between two runs up to this number are stored in any case: each run costs a mapping in every slot.
 const MAX_GAP_PAGES: u64 = 16;
-/// The same for some gaps of a large image: the shortest, with no more pages than others.
+/// The same for some gaps of an image beyond [`COPIED_IMAGE`]: the shortest, with no more pages than others.
 const MAX_LARGE_GAP_PAGES: u64 = 256;
-/// Bytes of an image that has no more of them. The loader copies it into slots, or its runs are few.
-const SMALL_IMAGE: u64 = 64 << 10;
 
 /// Bytes of image that any program may have.
 const IMAGE_ROOM: u64 = 64 << 20;
@@ -264,7 +262,7 @@ impl Pages {
     /// Zero pages between two runs up to which they are stored.
     fn stored_gap(&self) -> u64 {
         let mut room = self.pages.len() as u64;
-        if room * self.page_size <= SMALL_IMAGE {
+        if room * self.page_size <= COPIED_IMAGE {
             return MAX_GAP_PAGES;
         }
         let is_long = |gap: &u64| (MAX_GAP_PAGES + 1..=MAX_LARGE_GAP_PAGES).contains(gap);

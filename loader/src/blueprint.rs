@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use precast_abi::meta::{GroupRow, HotRow, MemoryModel, MemoryRow, NONE, RunRow};
 use precast_abi::profile::PAGE;
-use precast_abi::slot::{ALIGN, GUARDED_RESERVATION, SlotLayout};
+use precast_abi::slot::{ALIGN, COPIED_IMAGE, GUARDED_RESERVATION, SlotLayout};
 
 use crate::apart::Apart;
 use crate::artifact::ArtifactInner;
@@ -22,7 +22,7 @@ use crate::write_set::Learner;
 
 /// The plan that all slots of an artifact follow. Ranges and offsets are in bytes from the slot's start.
 #[derive(Debug)]
-#[repr(align(128))]
+#[repr(align(128))] // See `apart.rs`.
 pub(crate) struct Blueprint {
     /// Bytes of the whole reservation.
     pub(crate) slot_size: usize,
@@ -81,7 +81,7 @@ const STACK_COLOUR: u64 = 0x780;
 const SMALL_IMAGE: usize = 16 << 10;
 
 /// The same where nothing else needs a mapping, so that slots beside each other are one.
-const DENSE_IMAGE: usize = 64 << 10;
+const DENSE_IMAGE: usize = COPIED_IMAGE as usize;
 
 /// A memory that lives in the slot.
 #[derive(Clone, Copy, Debug)]

@@ -21,6 +21,9 @@ pub const ALIGN: u64 = 64;
 /// Bytes of a WebAssembly page.
 pub const WASM_PAGE: u64 = 64 << 10;
 
+/// Bytes of an image up to which a loader may rather copy it into slots than map its runs.
+pub const COPIED_IMAGE: u64 = 64 << 10;
+
 /// Bytes of guard below the guest stack. Frames up to 4 KiB are not probed and larger ones probe each page.
 pub const STACK_GUARD: u64 = 64 << 10;
 
