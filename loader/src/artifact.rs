@@ -332,7 +332,7 @@ pub struct Sizes {
 }
 
 /// What all clones of an artifact share.
-#[repr(align(128))]
+#[repr(align(128))] // See `apart.rs`.
 pub(crate) struct ArtifactInner {
     /// The code and tables, which traps find by their addresses. Shared with artifacts made of instances of this one.
     code: Arc<Registration>,

@@ -39,7 +39,7 @@ pub(crate) enum Found {
 }
 
 /// See the head of this file.
-#[repr(align(128))]
+#[repr(align(128))] // See `apart.rs`.
 pub(crate) struct Bindings {
     pub(crate) artifact: Artifact,
     pub(crate) plan: Plan,
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Bindings {
 }
 
 /// Who makes instances with bindings. After that the pool has no share in them.
-#[repr(align(128))]
+#[repr(align(128))] // See `apart.rs`.
 pub(crate) struct Maker(Arc<Bindings>);
 
 impl Maker {

@@ -33,7 +33,7 @@ pub(crate) fn find_shared(pc: usize) -> Option<Arc<Code>> {
 }
 
 /// An entry of the registry; dropping it removes it.
-#[repr(align(128))]
+#[repr(align(128))] // See `apart.rs`.
 pub(crate) struct Registration {
     entry: &'static Entry<Code>,
     /// What the entry points to.

@@ -24,7 +24,7 @@ use crate::sys;
 use crate::sys::dynamic::Library;
 
 /// The code of an artifact with the tables that explain it: what the signal handler needs.
-#[repr(align(128))]
+#[repr(align(128))] // See `apart.rs`.
 pub(crate) struct Code {
     text: *const u8,
     text_len: usize,

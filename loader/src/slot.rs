@@ -69,6 +69,7 @@ impl SlotError {
 
 /// A mapped slot of one artifact, for its whole life.
 #[derive(Debug)]
+#[repr(align(128))] // See `apart.rs`.
 pub(crate) struct Slot {
     start: *mut u8,
     blueprint: Arc<Blueprint>,

@@ -47,7 +47,7 @@ const GAP: usize = 2;
 
 /// Pages that are writable and restored at each reset.
 #[derive(Debug)]
-#[repr(align(128))]
+#[repr(align(128))] // See `apart.rs`.
 pub(crate) struct WriteSet {
     /// Tells it from the artifact's earlier ones.
     pub(crate) version: u64,
@@ -90,15 +90,12 @@ impl WriteSet {
 pub(crate) struct Learner {
     /// That of the set; 0 while there is none.
     version: AtomicU64,
-    state: Written<Mutex<State>>,
+    state: Mutex<State>,
 }
 
-/// On cache lines of its own: others that threads read for each instance lie beside it.
+/// Beside it lies what threads read for each instance.
 #[derive(Debug, Default)]
-#[repr(align(128))]
-struct Written<T>(T);
-
-#[derive(Debug, Default)]
+#[repr(align(128))] // See `apart.rs`.
 struct State {
     /// The pages of the set, or of the one to be, by their offsets in the slot.
     pages: BTreeMap<usize, Page>,
@@ -177,7 +174,7 @@ impl Learner {
     /// A sample: an instance changed these pages, and no others of the set. Of threads that come with one at the same time
     /// only one is listened to, so that the more there are, the less any of them waits.
     pub(crate) fn sample(&self, changed: &[Range<usize>], accessible: &[Range<usize>]) {
-        let mut state = match self.state.0.try_lock() {
+        let mut state = match self.state.try_lock() {
             Ok(state) => state,
             Err(TryLockError::Poisoned(state)) => state.into_inner(),
             Err(TryLockError::WouldBlock) => return,
@@ -197,7 +194,7 @@ impl Learner {
     }
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -363,6 +360,18 @@ mod tests {
         assert_eq!(learnt(&learner), [1..2, 30..31, 60..61]);
         sample(1);
         assert_eq!(learnt(&learner), [1..2, 60..61]);
+    }
+
+    #[test]
+    fn a_sample_does_not_wait_for_another() {
+        let all = [at(0..100)];
+        let learner = frozen(&[1..2, 30..31], &all);
+        let others = learner.state();
+        (0..UNCHANGED).for_each(|_| learner.sample(&[at(1..2)], &all));
+        drop(others);
+        assert_eq!(learnt(&learner), [1..2, 30..31]);
+        (0..UNCHANGED).for_each(|_| learner.sample(&[at(1..2)], &all));
+        assert_eq!(learnt(&learner), std::slice::from_ref(&(1..2)));
     }
 
     #[test]

@@ -283,7 +283,9 @@ impl Slot {
             }
         }
         for (memory, size) in self.blueprint.memories.iter().zip(&mut self.sizes) {
-            *size = memory.initial;
+            if *size != memory.initial {
+                *size = memory.initial;
+            }
         }
         self.kept_growth = self.kept_growth.max(GROWN_LIMIT - keep);
         Ok(())
