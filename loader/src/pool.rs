@@ -72,7 +72,7 @@ impl Shelf {
         (!self.is_taken.swap(true, Ordering::Acquire)).then_some(Taken(self))
     }
 
-    /// The same, but it waits: others take no longer than it takes to move a slot.
+    /// The same, but it waits: others take no longer than it takes to move a slot, or to give back what some grew by.
     #[inline]
     fn stock(&self) -> Taken<'_> {
         loop {
@@ -108,9 +108,11 @@ impl Drop for Taken<'_> {
     }
 }
 
+/// Threads that gave themselves a shelf.
+static THREADS: AtomicU32 = AtomicU32::new(0);
+
 /// The number of the calling thread's shelf.
 fn own_shelf() -> usize {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
     thread_local! {
         static OWN: Cell<u32> = const { Cell::new(u32::MAX) };
     }
@@ -118,7 +120,7 @@ fn own_shelf() -> usize {
     if own != u32::MAX {
         return own as usize;
     }
-    let own = NEXT.fetch_add(1, Ordering::Relaxed) % SHELVES as u32;
+    let own = THREADS.fetch_add(1, Ordering::Relaxed) % SHELVES as u32;
     OWN.set(own);
     own as usize
 }
@@ -133,8 +135,21 @@ impl Pool {
     pub(crate) fn take(&self, artifact: &ArtifactInner) -> Result<(Box<Slot>, Option<Arc<Bindings>>), SlotError> {
         match self.idle() {
             Some(Idle { slot, bindings }) => Ok((slot, bindings)),
-            None => Ok((Box::new(Slot::map(artifact)?), None)),
+            None => match Slot::map(artifact) {
+                Ok(slot) => Ok((Box::new(slot), None)),
+                Err(error) => self.waiting().map(|Idle { slot, bindings }| (slot, bindings)).ok_or(error),
+            },
         }
+    }
+
+    /// One of those that wait for others to give back together what their memories grew by.
+    #[cold]
+    fn waiting(&self) -> Option<Idle> {
+        self.all().find_map(|shelf| {
+            let mut stock = shelf.stock();
+            stock.give_back_growth();
+            stock.take()
+        })
     }
 
     /// The last slot given back is taken first: its pages are in the caches.
@@ -155,7 +170,9 @@ impl Pool {
     /// keep more resident than the limit allows, is unmapped, and so is one whose artifact is recorded. A share that is not
     /// kept comes back, because the last one takes the artifact with it, and this pool.
     pub(crate) fn give_back(&self, mut slot: Box<Slot>, mut bindings: Option<Arc<Bindings>>) -> Option<Arc<Bindings>> {
-        if slot.record() || slot.reset().is_err() {
+        // A thread that is alone need tell no other processor what it gives back.
+        let is_alone = THREADS.load(Ordering::Relaxed) <= 1;
+        if slot.record() || (if is_alone { slot.reset() } else { slot.reset_but_growth() }).is_err() {
             return bindings;
         }
         let shelves = self.shelves.get_or_init(|| (0..SHELVES).map(|_| Shelf::default()).collect());
@@ -197,6 +214,7 @@ impl Pool {
         for stock in self.all() {
             let mut stock = stock.stock();
             let mut removed = Vec::new();
+            stock.give_back_growth();
             stock.return_unused(&self.allowance);
             while self.allowance.is_exceeded()
                 && let Some(idle) = stock.take()
@@ -226,7 +244,11 @@ impl Pool {
 
     /// The hash of each idle slot.
     pub(crate) fn hashes(&self) -> Vec<[u8; 32]> {
-        let hashes = |shelf: &Shelf| shelf.stock().iter_mut().map(|idle| idle.slot.hash()).collect::<Vec<_>>();
+        let hashes = |shelf: &Shelf| {
+            let mut stock = shelf.stock();
+            stock.give_back_growth();
+            stock.iter_mut().map(|idle| idle.slot.hash()).collect::<Vec<_>>()
+        };
         self.all().flat_map(hashes).collect()
     }
 

@@ -12,12 +12,14 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::artifact::ArtifactInner;
-use crate::blueprint::{Blueprint, OwnMemory};
+use crate::blueprint::Blueprint;
 use crate::restore::How;
 use crate::sys::memory;
 
+mod growth;
 mod recorded;
 mod reset;
+use growth::Extent;
 use reset::Frozen;
 
 /// Why an artifact cannot have another slot, or a slot not more memory.
@@ -73,8 +75,8 @@ impl SlotError {
 pub(crate) struct Slot {
     start: *mut u8,
     blueprint: Arc<Blueprint>,
-    /// Accessible bytes of each own memory, whole pages, never fewer than initially.
-    sizes: Vec<usize>,
+    /// How far each own memory reaches.
+    extents: Vec<Extent>,
     /// If all but a write set is read-only.
     frozen: Option<Frozen>,
     /// The version of the write set that the slot last tried to follow.
@@ -84,8 +86,10 @@ pub(crate) struct Slot {
     fixed: usize,
     /// Bytes of accessible pages that were written and are kept, after a reset.
     kept: usize,
-    /// The same of what memories have grown by, and is closed again.
+    /// The same of what memories had grown by, and is closed again.
     kept_growth: usize,
+    /// The same of what memories have grown by, and is left to [`Slot::give_back_together`].
+    left: usize,
 }
 
 // SAFETY: the slot owns its reservation, which is not bound to a thread.
@@ -103,9 +107,19 @@ impl Slot {
             limit: memory::address_limit(),
             source,
         })?;
-        let sizes = blueprint.memories.iter().map(|memory| memory.initial).collect();
-        let mut slot =
-            Slot { start, blueprint, sizes, frozen: None, version: 0, resets: 0, fixed: 0, kept: 0, kept_growth: 0 };
+        let extents = blueprint.memories.iter().map(Extent::new).collect();
+        let mut slot = Slot {
+            start,
+            blueprint,
+            extents,
+            frozen: None,
+            version: 0,
+            resets: 0,
+            fixed: 0,
+            kept: 0,
+            kept_growth: 0,
+            left: 0,
+        };
         slot.map_parts(artifact)?;
         if slot.blueprint.hot.is_empty() {
             slot.follow()?;
@@ -159,7 +173,7 @@ impl Slot {
     /// it has to itself, page tables aside, and more where pages are counted twice.
     #[inline]
     pub(crate) fn resident(&self) -> usize {
-        self.fixed + self.kept + self.kept_growth
+        self.fixed + self.kept + self.kept_growth + self.left
     }
 
     /// Gives the slot pages of its own.
@@ -192,38 +206,12 @@ impl Slot {
         start + self.blueprint.stack.start..start + self.blueprint.stack.end
     }
 
-    /// Makes the first `bytes` of memory `memory`, an own one, accessible. What was accessible stays so; what is new is
-    /// zero. The size word is the caller's to write.
-    ///
-    /// # Errors
-    /// If the artifact reserves less, or the system refuses. Nothing has changed then.
-    pub(crate) fn set_memory_size(&mut self, memory: usize, bytes: u64) -> Result<(), SlotError> {
-        let found = self.blueprint.memories.iter().position(|own| own.index == memory);
-        let at = found.ok_or(SlotError::Malformed("an imported memory was to be resized in its importer's slot"))?;
-        let OwnMemory { start, limit, .. } = self.blueprint.memories[at];
-        if bytes > limit as u64 {
-            return Err(SlotError::MemoryTooLarge { memory, wanted: bytes, reservation: limit as u64 });
-        }
-        let (old, new) = (self.sizes[at], (bytes as usize).next_multiple_of(memory::page_size()));
-        if new > old {
-            // SAFETY: the range is part of the memory's reservation.
-            unsafe { memory::open(self.at(start + old), new - old) }.map_err(SlotError::os("grow a memory"))?;
-            self.sizes[at] = new;
-        }
-        Ok(())
-    }
-
     /// BLAKE3 of every byte that a guest can access, with its place, but for the host words: equal for all fresh slots of
     /// an artifact, and only for them. For tests of [`Self::reset`].
     pub(crate) fn hash(&mut self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         let plan = &*self.blueprint;
-        let grown = plan
-            .memories
-            .iter()
-            .zip(&self.sizes)
-            .map(|(memory, size)| memory.start + memory.initial..memory.start + size);
-        for range in plan.accessible.iter().cloned().chain(grown.filter(|range| !range.is_empty())) {
+        for range in plan.accessible.iter().cloned().chain(self.growth()) {
             hasher.update(&(range.start as u64).to_le_bytes()).update(&(range.len() as u64).to_le_bytes());
             const PAGE: usize = 4096;
             let mut page = [0; PAGE];

@@ -1,6 +1,7 @@
 //! Idle slots in one place, and what they may keep resident.
 //!
-//! What comes in: slots that were reset, which know what they keep ([`Slot::resident`]). What goes out: whether one more
+//! What comes in: slots that were reset, which know what they keep ([`Slot::resident`]), and whose memories may still be
+//! as large as they had grown ([`Slot::has_grown`]): they wait until there are [`TOGETHER`] of them. What goes out: whether one more
 //! may be kept. A stock counts for itself, behind its lock, against a part of the pool's limit that was granted to it; all
 //! that stocks have in common is the sum of these parts, which is written only when one has to grow.
 
@@ -12,6 +13,10 @@ use crate::slot::Slot;
 
 /// Bytes that the idle slots of an artifact keep resident at most, unless somebody sets another limit.
 const DEFAULT_LIMIT: usize = 256 << 20;
+
+/// Slots whose memories give back together what they grew by. Telling other processors of it, in a virtual machine some 10 µs,
+/// is so little for each of these that more would not be seen, and each of them is kept resident.
+const TOGETHER: usize = 8;
 
 /// A slot that nobody uses.
 #[derive(Debug)]
@@ -63,6 +68,8 @@ impl Allowance {
 #[derive(Debug, Default)]
 pub(super) struct Stock {
     slots: Vec<Idle>,
+    /// Those whose memories are as large as they had grown.
+    grown: Vec<Idle>,
     /// Bytes that they keep resident.
     resident: usize,
     /// Bytes that they may keep.
@@ -71,7 +78,7 @@ pub(super) struct Stock {
 
 impl Stock {
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.slots.len() + self.grown.len()
     }
 
     pub(super) fn resident(&self) -> usize {
@@ -79,15 +86,28 @@ impl Stock {
     }
 
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Idle> {
-        self.slots.iter_mut()
+        self.slots.iter_mut().chain(&mut self.grown)
     }
 
-    /// The last that was put here.
+    /// The last that was put here, of those that are fresh.
     #[inline]
     pub(super) fn take(&mut self) -> Option<Idle> {
         let idle = self.slots.pop()?;
         self.resident -= idle.slot.resident();
         Some(idle)
+    }
+
+    /// Makes all slots here fresh. Those where the system refuses it are unmapped.
+    #[cold]
+    pub(super) fn give_back_growth(&mut self) {
+        let waited = self.grown.iter().map(|idle| idle.slot.resident()).sum::<usize>();
+        self.resident -= waited;
+        // A share in bindings that is here is not the last: who closes them has one, and looks here first.
+        if Slot::give_back_together(self.grown.iter_mut().map(|idle| &mut *idle.slot)).is_err() {
+            self.grown.clear();
+        }
+        self.resident += self.grown.iter().map(|idle| idle.slot.resident()).sum::<usize>();
+        self.slots.append(&mut self.grown);
     }
 
     /// Whether the slot may be put here as things are.
@@ -114,6 +134,13 @@ impl Stock {
     #[inline]
     pub(super) fn put(&mut self, idle: Idle) {
         self.resident += idle.slot.resident();
-        self.slots.push(idle);
+        if idle.slot.has_grown() {
+            self.grown.push(idle);
+            if self.grown.len() == TOGETHER {
+                self.give_back_growth();
+            }
+        } else {
+            self.slots.push(idle);
+        }
     }
 }

@@ -25,9 +25,6 @@ use crate::write_set::WriteSet;
 /// Bytes of written pages that a slot keeps when it is reset.
 const RESIDENT_LIMIT: usize = 4 << 20;
 
-/// Bytes of what memories grew by that a slot keeps: less, since no set says which pages are written each time.
-const GROWN_LIMIT: usize = 512 << 10;
-
 /// Resets of a slot of which one looks which pages of the write set were really written.
 const SAMPLE: u32 = 64;
 
@@ -91,8 +88,21 @@ impl Slot {
     /// # Errors
     /// If the system refuses something. The slot is then neither fresh nor of any use.
     pub(crate) fn reset(&mut self) -> Result<(), SlotError> {
+        self.reset_with(|slot| slot.give_back_growth())
+    }
+
+    /// The same, but what memories have grown by may be left to [`Slot::give_back_together`]: see [`Slot::has_grown`].
+    ///
+    /// # Errors
+    /// As [`Self::reset`].
+    pub(crate) fn reset_but_growth(&mut self) -> Result<(), SlotError> {
+        self.reset_with(|slot| if slot.leave_growth() { Ok(()) } else { slot.give_back_growth() })
+    }
+
+    #[inline]
+    fn reset_with(&mut self, growth: impl FnOnce(&mut Slot) -> Result<(), SlotError>) -> Result<(), SlotError> {
         self.resets = self.resets.wrapping_add(1);
-        self.give_back_growth()?;
+        growth(self)?;
         self.restore_pieces(&self.blueprint.pinned_pieces, How::Store);
         match self.frozen.take() {
             Some(frozen) if !frozen.late.is_open() => self.restore_set(frozen)?,
@@ -260,35 +270,6 @@ impl Slot {
         });
         // A kernel that cannot tell which pages were written drops them all.
         if scanned.is_ok() { rest } else { Some(range.start) }
-    }
-
-    /// Makes grown memories as small as they were. What was written is zeroed and kept for the next that grows.
-    fn give_back_growth(&mut self) -> Result<(), SlotError> {
-        let mut keep = GROWN_LIMIT;
-        for (memory, size) in self.blueprint.memories.iter().zip(&self.sizes) {
-            let grown = memory.start + memory.initial..memory.start + size;
-            if grown.is_empty() {
-                continue;
-            }
-            let rest = self.for_each_written(grown.clone(), &mut keep, |written| {
-                self.restore(written, How::Store);
-            });
-            // SAFETY: the range is what `set_memory_size` made accessible, part of the memory's reservation.
-            unsafe {
-                if let Some(rest) = rest {
-                    memory::discard(self.at(rest), grown.end - rest)
-                        .map_err(SlotError::os("give grown memory back"))?;
-                }
-                memory::close(self.at(grown.start), grown.len()).map_err(SlotError::os("give grown memory back"))?;
-            }
-        }
-        for (memory, size) in self.blueprint.memories.iter().zip(&mut self.sizes) {
-            if *size != memory.initial {
-                *size = memory.initial;
-            }
-        }
-        self.kept_growth = self.kept_growth.max(GROWN_LIMIT - keep);
-        Ok(())
     }
 
     /// Writes the initial state over a range of accessible and writable bytes, from and to a multiple of

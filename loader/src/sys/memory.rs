@@ -14,6 +14,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// `MADV_GUARD_INSTALL` (Linux 6.13): a marker in the page tables instead of a mapping of its own.
 const MADV_GUARD_INSTALL: libc::c_int = 102;
 
+/// `MADV_GUARD_REMOVE` (Linux 6.13).
+const MADV_GUARD_REMOVE: libc::c_int = 103;
+
 /// Bytes of a page of the running system.
 pub(crate) fn page_size() -> usize {
     static SIZE: OnceLock<usize> = OnceLock::new();
@@ -100,16 +103,8 @@ pub(crate) unsafe fn make_readable(start: *mut u8, len: usize) -> io::Result<()>
 /// # Safety
 /// See the module's head.
 pub(crate) unsafe fn populate(ranges: impl Iterator<Item = (*mut u8, usize)>) {
-    let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; PARTS];
-    let mut ranges = ranges.peekable();
-    while ranges.peek().is_some() {
-        let filled = parts.iter_mut().zip(ranges.by_ref()).map(|(part, (start, len))| {
-            *part = libc::iovec { iov_base: start.cast(), iov_len: len };
-        });
-        let count = filled.count();
-        // SAFETY: the caller owns the ranges.
-        unsafe { populate_parts(&parts[..count]) };
-    }
+    // SAFETY: the caller owns the ranges. What has no page yet will have one when it is written.
+    let _ = unsafe { advise(ranges, libc::MADV_POPULATE_WRITE) };
 }
 
 /// Ranges that one call of the kernel is told of.
@@ -118,29 +113,44 @@ const PARTS: usize = 32;
 /// `PIDFD_SELF` (Linux 6.14).
 const PIDFD_SELF: libc::c_int = -10000;
 
+/// Gives the kernel advice on several ranges, of which nobody minds if it is given twice.
+///
 /// # Safety
-/// As [`populate`].
-unsafe fn populate_parts(parts: &[libc::iovec]) {
+/// See the module's head.
+unsafe fn advise(ranges: impl Iterator<Item = (*mut u8, usize)>, advice: libc::c_int) -> io::Result<()> {
+    let mut parts = [libc::iovec { iov_base: std::ptr::null_mut(), iov_len: 0 }; PARTS];
+    let mut ranges = ranges.peekable();
+    while ranges.peek().is_some() {
+        let filled = parts.iter_mut().zip(ranges.by_ref()).map(|(part, (start, len))| {
+            *part = libc::iovec { iov_base: start.cast(), iov_len: len };
+        });
+        let count = filled.count();
+        // SAFETY: the caller owns the ranges.
+        unsafe { advise_parts(&parts[..count], advice) }?;
+    }
+    Ok(())
+}
+
+/// # Safety
+/// As [`advise`].
+unsafe fn advise_parts(parts: &[libc::iovec], advice: libc::c_int) -> io::Result<()> {
     /// Whether the kernel, or who watches over what it is asked, does not take several ranges in one call from a process about
     /// itself, as Linux does since 6.14.
     static ONE_BY_ONE: AtomicBool = AtomicBool::new(false);
-    let advice = libc::MADV_POPULATE_WRITE;
     if parts.len() > 1 && !ONE_BY_ONE.load(Ordering::Relaxed) {
         // SAFETY: the caller owns the ranges, which `parts` has.
         let done =
             unsafe { libc::syscall(libc::SYS_process_madvise, PIDFD_SELF, parts.as_ptr(), parts.len(), advice, 0) };
         if done >= 0 && done as usize == parts.iter().map(|part| part.iov_len).sum::<usize>() {
-            return;
+            return Ok(());
         }
         let refused = [libc::ENOSYS, libc::EPERM, libc::EBADF, libc::EINVAL];
         if done < 0 && io::Error::last_os_error().raw_os_error().is_some_and(|error| refused.contains(&error)) {
             ONE_BY_ONE.store(true, Ordering::Relaxed);
         }
     }
-    for part in parts {
-        // SAFETY: the caller owns the range.
-        unsafe { libc::madvise(part.iov_base, part.iov_len, advice) };
-    }
+    // SAFETY: the caller owns the ranges.
+    parts.iter().try_for_each(|part| check(unsafe { libc::madvise(part.iov_base, part.iov_len, advice) }))
 }
 
 /// Has the system read what a mapped file has here, without waiting for it.
@@ -202,6 +212,44 @@ pub(crate) unsafe fn guard(start: *mut u8, len: usize) -> io::Result<()> {
     }
     // SAFETY: as above.
     unsafe { close(start, len) }
+}
+
+/// Whether the kernel has markers as guards.
+pub(crate) fn has_markers() -> bool {
+    static KNOWN: OnceLock<bool> = OnceLock::new();
+    *KNOWN.get_or_init(|| {
+        let Ok(page) = reserve(page_size()) else { return false };
+        // SAFETY: the page is reserved here, and nobody else knows of it. What pages may be is asked of writable ones, as it
+        // will be.
+        unsafe {
+            let has_them =
+                open(page, page_size()).is_ok() && libc::madvise(page.cast(), page_size(), MADV_GUARD_INSTALL) == 0;
+            unmap(page, page_size());
+            has_them
+        }
+    })
+}
+
+/// Drops the private pages of anonymous ranges and marks them as guards, where [`has_markers`] says so. Other processors
+/// are told once for all of them (since Linux 6.16), and mappings stay as they are.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn mark(ranges: impl Iterator<Item = (*mut u8, usize)> + Clone) -> io::Result<()> {
+    // SAFETY: the caller owns the ranges. Where there are no pages any more, there is nobody to be told of a guard.
+    unsafe {
+        advise(ranges.clone(), libc::MADV_DONTNEED)?;
+        advise(ranges, MADV_GUARD_INSTALL)
+    }
+}
+
+/// Makes a marked range accessible, and zero.
+///
+/// # Safety
+/// See the module's head.
+pub(crate) unsafe fn unmark(start: *mut u8, len: usize) -> io::Result<()> {
+    // SAFETY: the caller owns the range.
+    check(unsafe { libc::madvise(start.cast(), len, MADV_GUARD_REMOVE) })
 }
 
 /// Keeps a range out of forked children, whose pools would otherwise share it copy-on-write.
