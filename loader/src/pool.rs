@@ -39,6 +39,13 @@ const ON_SHELF: usize = 32;
 /// Idle slots in the store room at most; more are unmapped.
 const IN_STORE: usize = 256;
 
+/// Bytes of what memories grew by that are rather given up, and had again as faults, than closed while other processors have to
+/// be told of it: about as much work for two threads, and for more of them less.
+const FEW: usize = 64 << 10;
+
+/// The same where one thread is alone, and nobody has to be told.
+const FEW_ALONE: usize = 12 << 10;
+
 /// Idle slots of one artifact, all of them fresh.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
@@ -170,9 +177,8 @@ impl Pool {
     /// keep more resident than the limit allows, is unmapped, and so is one whose artifact is recorded. A share that is not
     /// kept comes back, because the last one takes the artifact with it, and this pool.
     pub(crate) fn give_back(&self, mut slot: Box<Slot>, mut bindings: Option<Arc<Bindings>>) -> Option<Arc<Bindings>> {
-        // A thread that is alone need tell no other processor what it gives back.
-        let is_alone = THREADS.load(Ordering::Relaxed) <= 1;
-        if slot.record() || (if is_alone { slot.reset() } else { slot.reset_but_growth() }).is_err() {
+        let few = if THREADS.load(Ordering::Relaxed) > 1 { FEW } else { FEW_ALONE };
+        if slot.record() || slot.reset(few).is_err() {
             return bindings;
         }
         let shelves = self.shelves.get_or_init(|| (0..SHELVES).map(|_| Shelf::default()).collect());

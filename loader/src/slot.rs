@@ -90,6 +90,8 @@ pub(crate) struct Slot {
     kept_growth: usize,
     /// The same of what memories have grown by, and is left to [`Slot::give_back_together`].
     left: usize,
+    /// Whether few pages of what memories had grown by were written, when the kernel was last asked.
+    wrote_few: Option<bool>,
 }
 
 // SAFETY: the slot owns its reservation, which is not bound to a thread.
@@ -119,6 +121,7 @@ impl Slot {
             kept: 0,
             kept_growth: 0,
             left: 0,
+            wrote_few: None,
         };
         slot.map_parts(artifact)?;
         if slot.blueprint.hot.is_empty() {

@@ -25,9 +25,11 @@ use crate::sys::memory;
 /// time.
 const KEPT: usize = 512 << 10;
 
-/// Bytes of that which a slot gives up, to have them anew as faults, rather than tell all processors that they are closed: about
-/// as much work for two threads, and for more of them less.
-const LEFT: usize = 64 << 10;
+/// Bytes that are marked at most: each 2 MiB of them are a page of page tables.
+const MARKED: usize = 2 << 20;
+
+/// Resets of a slot of which one asks how much was written.
+const ASK: u32 = 16;
 
 /// How far a memory reaches, in bytes, whole pages, never fewer than initially.
 #[derive(Debug, Clone, Copy)]
@@ -93,19 +95,27 @@ impl Slot {
             .filter(|grown| !grown.is_empty())
     }
 
-    /// Leaves what memories have grown by to [`Self::give_back_together`], if few pages of it were written. Whether that is so.
-    pub(super) fn leave_growth(&mut self) -> bool {
-        if !self.has_grown() || !memory::has_markers() {
+    /// Leaves what memories have grown by to [`Self::give_back_together`], if no more than `few` bytes of it were written.
+    /// Whether that is so.
+    pub(super) fn leave_growth(&mut self, few: usize) -> bool {
+        let grown = self.growth().map(|grown| grown.len()).sum();
+        if grown == 0 || grown > MARKED || !memory::has_markers() {
             return false;
         }
-        let grown = self.growth().map(|grown| grown.len()).sum();
-        if grown <= LEFT {
-            self.left = grown;
-            return true;
+        let (mut are_few, mut written) = (true, grown);
+        if grown > few {
+            match self.wrote_few {
+                // What is true of one instance is so of most: the kernel is asked now and then.
+                Some(were_few) if grown <= KEPT && !self.resets.is_multiple_of(ASK) => are_few = were_few,
+                _ => {
+                    let mut rest = few;
+                    are_few = self.growth().all(|grown| self.for_each_written(grown, &mut rest, |_| ()).is_none());
+                    self.wrote_few = Some(are_few);
+                    written = few - rest;
+                }
+            }
         }
-        let mut rest = LEFT;
-        let are_few = self.growth().all(|grown| self.for_each_written(grown, &mut rest, |_| ()).is_none());
-        self.left = if are_few { LEFT - rest } else { 0 };
+        self.left = if are_few { written } else { 0 };
         are_few
     }
 
@@ -155,7 +165,11 @@ impl Slot {
         // SAFETY: the ranges are accessible, anonymous memory of the slots.
         unsafe { memory::mark(grown) }.map_err(refused)?;
         for slot in slots {
-            slot.blueprint.memories.iter().zip(&mut slot.extents).for_each(|(memory, extent)| extent.size = memory.initial);
+            slot.blueprint
+                .memories
+                .iter()
+                .zip(&mut slot.extents)
+                .for_each(|(memory, extent)| extent.size = memory.initial);
             slot.left = 0;
         }
         Ok(())

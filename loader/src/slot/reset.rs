@@ -85,24 +85,16 @@ impl Drop for Frozen {
 impl Slot {
     /// Makes the slot fresh.
     ///
-    /// # Errors
-    /// If the system refuses something. The slot is then neither fresh nor of any use.
-    pub(crate) fn reset(&mut self) -> Result<(), SlotError> {
-        self.reset_with(|slot| slot.give_back_growth())
-    }
-
-    /// The same, but what memories have grown by may be left to [`Slot::give_back_together`]: see [`Slot::has_grown`].
+    /// What its memories grew by is left to [`Slot::give_back_together`] if few bytes of it were written, no more than `few`:
+    /// [`Slot::has_grown`] says so.
     ///
     /// # Errors
-    /// As [`Self::reset`].
-    pub(crate) fn reset_but_growth(&mut self) -> Result<(), SlotError> {
-        self.reset_with(|slot| if slot.leave_growth() { Ok(()) } else { slot.give_back_growth() })
-    }
-
-    #[inline]
-    fn reset_with(&mut self, growth: impl FnOnce(&mut Slot) -> Result<(), SlotError>) -> Result<(), SlotError> {
+    /// If the system refuses something. The slot is then neither fresh nor of any use.
+    pub(crate) fn reset(&mut self, few: usize) -> Result<(), SlotError> {
         self.resets = self.resets.wrapping_add(1);
-        growth(self)?;
+        if !self.leave_growth(few) {
+            self.give_back_growth()?;
+        }
         self.restore_pieces(&self.blueprint.pinned_pieces, How::Store);
         match self.frozen.take() {
             Some(frozen) if !frozen.late.is_open() => self.restore_set(frozen)?,

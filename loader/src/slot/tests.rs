@@ -22,6 +22,37 @@ fn read(slot: &Slot, offset: u64) -> u8 {
     unsafe { slot.at(offset as usize).read() }
 }
 
+/// Makes a slot fresh. What its memories grew by is given back at once, unless nothing was written there.
+fn reset(slot: &mut Slot) {
+    reset_leaving(slot, 0);
+}
+
+/// Makes a slot fresh. What its memories grew by is left if no more than `few` bytes of it were written, and given back then.
+/// Whether that was so.
+fn reset_leaving(slot: &mut Slot, few: usize) -> bool {
+    slot.reset(few).unwrap();
+    let is_left = slot.has_grown();
+    if is_left {
+        Slot::give_back_together(std::iter::once(&mut *slot)).unwrap();
+    }
+    assert!(!slot.has_grown());
+    is_left
+}
+
+/// Whether an access there would be a fault, as a processor sees it.
+fn faults(slot: &Slot, offset: u64) -> bool {
+    let (mut pipe, at) = ([0; 2], slot.at(offset as usize));
+    // SAFETY: the kernel reads one byte, if it can, into a pipe that is closed again.
+    unsafe {
+        assert_eq!(libc::pipe(pipe.as_mut_ptr()), 0);
+        let written = libc::write(pipe[1], at.cast(), 1);
+        let error = std::io::Error::last_os_error().raw_os_error();
+        pipe.iter().for_each(|end| assert_eq!(libc::close(*end), 0));
+        assert!(written == 1 || error == Some(libc::EFAULT));
+        written != 1
+    }
+}
+
 #[test]
 fn a_fresh_slot_holds_the_image() {
     let parts = TestArtifact::new();
@@ -56,7 +87,9 @@ fn reset_makes_every_kind_of_state_fresh() {
         second.start + PAGE, // from the image
         second.end - 1,
     ];
-    for round in 0..4u8 {
+    // The ways to give back what memories grew by, in turns: so each finds what the other has left.
+    for (round, few) in [0, 0, usize::MAX, usize::MAX, 0, usize::MAX].into_iter().enumerate() {
+        let round = round as u8;
         for at in ends {
             write(&slot, at, round + 100);
         }
@@ -66,11 +99,17 @@ fn reset_makes_every_kind_of_state_fresh() {
         write(&slot, BASE + 2 * WASM_PAGE - 1, 7);
         write(&slot, SECOND_MEMORY + second_size - 1, 7);
         assert_ne!(slot.hash(), expected);
-        slot.reset().unwrap();
+        assert_eq!(reset_leaving(&mut slot, few), few > 0);
         assert_eq!(slot.hash(), expected, "round {round}");
+        // The second memory is a checked one, all of it accessible.
+        for (at, is_closed) in
+            [(BASE + WASM_PAGE - 1, false), (BASE + WASM_PAGE, true), (BASE + 2 * WASM_PAGE - 1, true)]
+        {
+            assert_eq!(faults(&slot, at), is_closed);
+        }
         slot.set_memory_size(0, 2 * WASM_PAGE).unwrap();
         assert_eq!(read(&slot, BASE + 2 * WASM_PAGE - 1), 0, "grown memory is zero");
-        slot.reset().unwrap();
+        reset_leaving(&mut slot, few);
     }
     assert_eq!(fresh(&artifact).hash(), expected);
 }
@@ -85,7 +124,7 @@ fn a_slot_that_wrote_more_than_it_may_keep_is_fresh_too() {
     for every in [1, 2, 3] {
         let pages = (BASE - 2 * PAGE..BASE + 128 * WASM_PAGE).step_by(PAGE as usize * every);
         pages.for_each(|page| write(&slot, page, 0xee));
-        slot.reset().unwrap();
+        reset(&mut slot);
         assert_eq!(slot.hash(), expected);
     }
 }
@@ -105,7 +144,7 @@ fn random_writes_are_undone() {
             let range = &slot.blueprint.accessible[random(slot.blueprint.accessible.len())];
             write(&slot, (range.start + random(range.len())) as u64, random(256) as u8);
         }
-        slot.reset().unwrap();
+        reset(&mut slot);
         assert_eq!(slot.hash(), expected);
     }
 }
@@ -115,7 +154,7 @@ fn learnt(artifact: &Artifact) -> Slot {
     let mut slot = fresh(artifact);
     for round in 0..100 {
         write(&slot, BASE + 7, round);
-        slot.reset().unwrap();
+        reset(&mut slot);
     }
     assert!(slot.frozen.is_some());
     slot
@@ -128,7 +167,7 @@ fn use_unprotected(slot: &mut Slot, expected: [u8; 32]) {
     for some in anywhere.chunks(40) {
         some.iter().for_each(|at| write(slot, *at as u64, 0xee));
         assert_ne!(slot.hash(), expected);
-        slot.reset().unwrap();
+        reset(slot);
         assert_eq!(slot.hash(), expected);
         assert!(slot.frozen.is_none());
     }
@@ -163,9 +202,9 @@ fn a_slot_to_which_a_set_was_refused_follows_the_next() {
     for _ in 0..2 {
         assert!(slot.frozen.is_none());
         write(&first, BASE + 5 * PAGE, 1);
-        first.reset().unwrap();
+        reset(&mut first);
     }
-    slot.reset().unwrap();
+    reset(&mut slot);
     assert!(slot.frozen.is_some() && slot.version == first.version);
     assert_eq!((first.hash(), slot.hash()), (expected, expected));
 }
@@ -176,10 +215,10 @@ fn a_slot_to_which_the_next_set_is_refused_is_writable() {
     let mut slot = learnt(&artifact);
     let expected = slot.hash();
     write(&slot, BASE + 5 * PAGE, 1);
-    slot.reset().unwrap();
+    reset(&mut slot);
     write(&slot, BASE + 5 * PAGE, 1);
     refusals::AFTER.set(Some(2));
-    slot.reset().unwrap();
+    reset(&mut slot);
     assert_eq!((slot.hash(), refusals::AFTER.get()), (expected, Some(0)));
     use_unprotected(&mut slot, expected);
     refusals::AFTER.set(None);
@@ -196,7 +235,7 @@ fn slots_beyond_the_mappings_that_there_may_be_ask_the_kernel() {
     for _ in 0..2 {
         assert!(slot.frozen.is_some());
         write(&slot, BASE + 5 * PAGE, 1);
-        slot.reset().unwrap();
+        reset(&mut slot);
     }
     use_unprotected(&mut slot, expected);
     refusals::RUNS.set(false);
@@ -214,7 +253,7 @@ fn late_writes_are_undone_wherever_they_are() {
         assert_ne!(slot.hash(), expected);
         let frozen = slot.frozen.as_ref().unwrap();
         assert!(!frozen.late.is_open());
-        slot.reset().unwrap();
+        reset(&mut slot);
         assert_eq!(slot.hash(), expected);
         assert!(slot.frozen.as_ref().unwrap().late.is_empty());
     }
@@ -231,7 +270,7 @@ fn a_slot_that_was_written_everywhere_late_is_fresh_and_follows_the_set_again() 
         }
         // After the second time all is in the set.
         assert_eq!(slot.frozen.as_ref().unwrap().late.is_open(), round < 2);
-        slot.reset().unwrap();
+        reset(&mut slot);
         assert_eq!(slot.hash(), expected);
         assert!(slot.frozen.as_ref().is_some_and(|frozen| !frozen.late.is_open() && frozen.late.is_empty()));
     }
@@ -247,23 +286,23 @@ fn slots_learn_from_each_other() {
     assert_eq!(version(&first), before, "a new slot follows the set at once");
     for slot in [&mut first, &mut second] {
         write(slot, SECOND_MEMORY, 1);
-        slot.reset().unwrap();
+        reset(slot);
     }
-    first.reset().unwrap();
+    reset(&mut first);
     assert!(version(&first) > before, "what was written late twice is in the set");
     assert_eq!(version(&first), version(&second));
     write(&first, SECOND_MEMORY, 2);
     assert!(first.frozen.as_ref().unwrap().late.is_empty());
-    first.reset().unwrap();
+    reset(&mut first);
     assert_eq!((first.hash(), second.hash()), (expected, expected));
     // What nobody writes any more leaves the set.
     for _ in 0..64 * 64 {
         write(&first, BASE, 1);
-        first.reset().unwrap();
+        reset(&mut first);
     }
     write(&first, SECOND_MEMORY, 2);
     assert!(!first.frozen.as_ref().unwrap().late.is_empty());
-    first.reset().unwrap();
+    reset(&mut first);
     assert_eq!(first.hash(), expected);
 }
 
@@ -296,6 +335,33 @@ fn pooled_slots_are_fresh_and_taken_again() {
 }
 
 #[test]
+fn slots_whose_memories_have_grown_wait_for_others() {
+    let artifact = TestArtifact::new().open();
+    let pool = &artifact.inner().pool;
+    let expected = fresh(&artifact).hash();
+    let mut used = Vec::new();
+    for _ in 0..16 {
+        let mut slot = pool.take(artifact.inner()).unwrap().0;
+        assert_eq!(slot.hash(), expected);
+        slot.set_memory_size(0, 2 * WASM_PAGE).unwrap();
+        write(&slot, BASE + WASM_PAGE, 1);
+        used.push(slot.start());
+        pool.give_back(slot, None);
+    }
+    let (first, second) = used.split_at(8);
+    assert!((0..8).all(|at| !first[..at].contains(&first[at])), "those that wait are not used");
+    assert!(second.iter().all(|again| first.contains(again)), "all are used again");
+    // One that is all there is does not wait.
+    let mut slot = pool.take(artifact.inner()).unwrap().0;
+    slot.set_memory_size(0, 2 * WASM_PAGE).unwrap();
+    let (start, before) = (slot.start(), pool.resident());
+    pool.give_back(slot, None);
+    assert!(pool.resident() > before);
+    assert_eq!(artifact.slot_hashes().unwrap(), (expected, vec![expected; 8]), "whoever looks finds fresh ones");
+    while pool.take(artifact.inner()).unwrap().0.start() != start {}
+}
+
+#[test]
 fn memories_grow_up_to_their_reservation() {
     let artifact = TestArtifact::new().open();
     let mut slot = fresh(&artifact);
@@ -306,6 +372,58 @@ fn memories_grow_up_to_their_reservation() {
     let error = slot.set_memory_size(1, 16 * WASM_PAGE + 1).unwrap_err();
     assert!(matches!(error, SlotError::MemoryTooLarge { memory: 1, reservation, .. } if reservation == 16 * WASM_PAGE));
     assert!(matches!(slot.set_memory_size(2, 1), Err(SlotError::Malformed(_))));
+}
+
+#[test]
+fn what_memories_grew_by_is_left_if_little_of_it_was_written() {
+    let artifact = TestArtifact::new().open();
+    let mut slot = fresh(&artifact);
+    let grow = |slot: &mut Slot, pages: u64, written: u64| {
+        slot.set_memory_size(0, (1 + pages) * WASM_PAGE).unwrap();
+        (0..written).for_each(|page| write(slot, BASE + WASM_PAGE + page * PAGE, 1));
+    };
+    assert!(!reset_leaving(&mut slot, usize::MAX), "nothing grew");
+    let few = 3 * PAGE as usize;
+    // The kernel is asked at first, and then now and then.
+    let mut answers = Vec::new();
+    for written in [3, 4] {
+        for _ in 0..40 {
+            grow(&mut slot, 2, written);
+            answers.push(reset_leaving(&mut slot, few));
+        }
+    }
+    assert!(answers[..40].iter().all(|left| *left));
+    let noticed = answers.iter().position(|left| !left).unwrap();
+    assert!(noticed < 60 && answers[noticed..].iter().all(|left| !left), "{answers:?}");
+    let expected = fresh(&artifact).hash();
+    // No more than fits into few, or more than may be marked, whatever was written.
+    grow(&mut slot, 1, 16);
+    assert!(reset_leaving(&mut slot, WASM_PAGE as usize));
+    grow(&mut slot, 32, 1);
+    assert!(reset_leaving(&mut slot, WASM_PAGE as usize));
+    grow(&mut slot, 33, 1);
+    assert!(!reset_leaving(&mut slot, WASM_PAGE as usize));
+    assert_eq!(slot.hash(), expected);
+}
+
+#[test]
+fn memories_of_several_slots_are_given_back_together() {
+    let artifact = TestArtifact::new().open();
+    let mut slots: Vec<_> = (0..40).map(|_| fresh(&artifact)).collect();
+    let expected = slots[0].hash();
+    for pages in [2, 1, 3] {
+        for slot in &mut slots {
+            slot.set_memory_size(0, (1 + pages) * WASM_PAGE).unwrap();
+            write(slot, BASE + (1 + pages) * WASM_PAGE - 1, 1);
+            slot.reset(usize::MAX).unwrap();
+            assert!(slot.has_grown() && slot.resident() >= pages as usize * WASM_PAGE as usize);
+        }
+        Slot::give_back_together(slots.iter_mut()).unwrap();
+        for slot in &mut slots {
+            assert_eq!((slot.has_grown(), slot.hash()), (false, expected));
+            assert!((1..=pages).all(|page| faults(slot, BASE + page * WASM_PAGE)));
+        }
+    }
 }
 
 #[test]
