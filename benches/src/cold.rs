@@ -1,9 +1,9 @@
-//! Process start to process end of a hello world, in the smallest embedding of each runtime (`src/bin/`): built as this
-//! program is, and, where that has been done, as small as it gets, with
+//! Process start to process end of a hello world, in the smallest embedding of each runtime (`examples/hello` and
+//! `src/bin/`): built as this program is, and, where that has been done, as small as it gets, with
 //!
 //! ```text
 //! RUSTFLAGS='-C target-feature=+crt-static' cargo build --profile smallest --target x86_64-unknown-linux-gnu \
-//!     -p precast-benches --bin hello-precast --bin hello-wasmtime
+//!     -p hello-precast -p precast-benches --bin hello-precast --bin hello-wasmtime
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::guests::Pair;
 use crate::report::{Report, milliseconds};
-use crate::{Result, peer};
+use crate::{Result, peer, server};
 
 const GUEST: &str = r#"(module
     (import "host" "print" (func $print (param i32 i32)))
@@ -30,7 +30,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
             || (0..10).try_fold(0.0, |sum, _| Ok::<_, crate::Error>(sum + time(peers, &pair.serialized)? / 10.0)),
         )
     };
-    let (ours, peers) = (sibling("hello-precast")?, sibling("hello-wasmtime")?);
+    let (ours, peers) = (server::product("hello-precast")?, sibling("hello-wasmtime")?);
     compare("process cold start of hello", &ours, &peers)?;
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/x86_64-unknown-linux-gnu/smallest");
     let (ours, peers) = (folder.join("hello-precast"), folder.join("hello-wasmtime"));

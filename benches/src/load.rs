@@ -223,7 +223,7 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
 }
 
 fn start(folder: &Path) -> Result<Vec<Site>> {
-    let precast = server::precast()?;
+    let precast = server::product("precast")?;
     let start = |(name, guest, flags): (&'static str, Guest, &[&str])| {
         let wasm = match guest {
             Guest::Rust => std::fs::read(guests::find("rs-http.p2.wasm").ok_or("the guest is missing")?)?,

@@ -118,7 +118,7 @@ const TABLES: [(Peer, &str, &str); 3] = [
 ];
 
 pub(crate) fn run(report: &mut Report) -> Result<()> {
-    let (precast, wasmtime, folder) = (server::precast()?, peer::Tool::find(), tempfile::tempdir()?);
+    let (precast, wasmtime, folder) = (server::product("precast")?, peer::Tool::find(), tempfile::tempdir()?);
     let runtime = Builder::new_current_thread().enable_all().build()?;
     let mut measured = Vec::new();
     for guest in &GUESTS {

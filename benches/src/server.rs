@@ -54,13 +54,13 @@ impl Drop for Server {
     }
 }
 
-/// The command `precast`, built if it is not up to date: what lies about may be older than the sources.
-pub(crate) fn precast() -> Result<PathBuf> {
+/// A program of the product, built if it is not up to date: what lies about may be older than the sources.
+pub(crate) fn product(name: &str) -> Result<PathBuf> {
     let target = std::env::current_exe()?.ancestors().nth(2).ok_or("no target folder")?.to_owned();
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().ok_or("no workspace")?;
     // Without `--package`, so that features are those of a build of the whole workspace, which there mostly is.
     let mut build = Command::new(env!("CARGO"));
-    build.args(["build", "--quiet", "--release", "--bin", "precast", "--target-dir"]).arg(&target).current_dir(root);
+    build.args(["build", "--quiet", "--release", "--bin", name, "--target-dir"]).arg(&target).current_dir(root);
     let status = build.status()?;
-    if status.success() { Ok(target.join("release/precast")) } else { Err(format!("{build:?}: {status}").into()) }
+    if status.success() { Ok(target.join("release").join(name)) } else { Err(format!("{build:?}: {status}").into()) }
 }

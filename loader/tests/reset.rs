@@ -4,7 +4,7 @@ mod common;
 
 use common::{artifact, artifact_with};
 use precast_compiler::{MemoryModel, Options};
-use precast_loader::{Artifact, Linker};
+use precast_loader::{Artifact, CallError, Linker, TrapCode};
 
 /// Checks that the slot of an instance that ran one of `exports` is fresh afterwards, and that what it returned is what
 /// the next instance returns too: each often enough that what it writes is learnt, then all in turns.
@@ -54,6 +54,10 @@ fn every_kind_of_state_is_reset() {
                 (loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))
                 (i32.store (i32.const 6553596) (i32.const 1))
                 (memory.size))
+            (func (export "memory_grown_a_little") (result i32)
+                (drop (memory.grow (i32.const 1)))
+                (i64.store (i32.sub (i32.mul (memory.grow (i32.const 2)) (i32.const 65536)) (i32.const 4)) (i64.const -1))
+                (memory.size))
             (func $table (export "tables_written") (result i32)
                 (table.set $funcs (i32.const 0) (ref.func $global))
                 (table.set $funcs (i32.const 1) (ref.null func))
@@ -83,6 +87,7 @@ fn every_kind_of_state_is_reset() {
         "memory_grown",
         "much_written",
         "memory_grown_bit_by_bit",
+        "memory_grown_a_little",
         "tables_written",
         "globals_written",
         "segments_dropped",
@@ -93,6 +98,43 @@ fn every_kind_of_state_is_reset() {
     for memory_model in [MemoryModel::Guarded, MemoryModel::Checked { reservation: 16 << 20 }] {
         leave_nothing(&artifact_with(text, &Options { memory_model, ..Options::default() }), &exports);
     }
+}
+
+/// Whether their slots waited for others, or what they grew by was closed at once; on this thread, and on two.
+#[test]
+fn what_one_instance_grew_by_is_out_of_bounds_for_the_next() {
+    let artifact = artifact(
+        r#"(module (memory 1 8)
+            (func (export "grow") (param $pages i32) (param $bytes i32) (local $at i32)
+                (local.set $at (i32.mul (memory.grow (local.get $pages)) (i32.const 65536)))
+                (memory.fill (local.get $at) (i32.const 7) (local.get $bytes)))
+            (func (export "load") (param i32) (result i32) (i32.load (local.get 0))))"#,
+    );
+    let bound = Linker::<()>::new().bind(&artifact).expect("binds");
+    let (grow, load) =
+        (bound.func::<(u32, u32), ()>("grow").expect("is there"), bound.func::<u32, u32>("load").expect("is there"));
+    let use_many = || {
+        for (pages, bytes) in [(1, 1), (7, 12), (2, 100_000), (1, 65_536), (7, 458_752), (3, 5)].repeat(20) {
+            let instance = &mut bound.instantiate(()).expect("instantiates");
+            let traps = |instance: &mut _, at| {
+                let error = load.call(instance, at).expect_err("is out of bounds");
+                assert!(
+                    matches!(&error, CallError::Trap(trap) if trap.code() == TrapCode::MemoryOutOfBounds),
+                    "{error}"
+                );
+            };
+            [65_533, 65_536, 65_536 * 8 - 4].into_iter().for_each(|at| traps(instance, at));
+            grow.call(instance, (pages, bytes)).expect("grows");
+            let end = 65_536 * (pages + 1);
+            let last = load.call(instance, end - 4).expect("is in bounds");
+            assert_eq!(last, if bytes == 65_536 * pages { 0x0707_0707 } else { 0 });
+            [end - 3, end].into_iter().for_each(|at| traps(instance, at));
+        }
+    };
+    use_many();
+    std::thread::scope(|scope| (0..2).for_each(|_| drop(scope.spawn(use_many))));
+    let (fresh, idle) = artifact.slot_hashes().expect("maps");
+    assert!(idle.len() > 2 && idle.iter().all(|idle| *idle == fresh));
 }
 
 #[test]

@@ -1,4 +1,16 @@
-//! The smallest host of precast: opens an artifact and runs it.
+//! The smallest host of precast: opens an artifact and runs it. It depends on nothing but the loader.
+//!
+//! ```text
+//! cargo build --profile smallest -p hello-precast
+//! ```
+//!
+//! Most of it is then the standard library, and most of that prints backtraces of panics. A nightly toolchain that has the
+//! library's sources (`rustup component add rust-src`) builds it without:
+//!
+//! ```text
+//! cargo +nightly build --profile smallest -p hello-precast --target x86_64-unknown-linux-gnu \
+//!     -Z build-std=std,panic_abort -Z build-std-features=
+//! ```
 
 use std::io::Write;
 
