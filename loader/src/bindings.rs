@@ -1,8 +1,8 @@
 //! What all instances of one [`crate::Bound`] share.
 //!
 //! What comes in: an artifact and what the linker found for each import. What goes out: the host words of an instance
-//! as a template in which only three kinds of words are missing: context, record, and the own base in the cells of host
-//! functions. Imports of live instances are the exception: their cells are looked up, and their types checked, when an
+//! as a template in which only three kinds of words are missing: context, record, and the bases in the cells of host
+//! functions: the own one, or the cell itself. Imports of live instances are the exception: their cells are looked up, and their types checked, when an
 //! instance is made.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use crate::artifact::{Artifact, ArtifactInner};
 use crate::builtins;
 use crate::describe;
 use crate::externs::Extern;
-use crate::host::HostFunc;
+use crate::host::{Callee, HostFunc};
 use crate::instance::{InstantiateError, LimitError, Limits};
 use crate::plan::{self, Plan, limits_match};
 use crate::state::{GlobalState, MemoryState, TableState};
@@ -49,6 +49,8 @@ pub(crate) struct Bindings {
     pub(crate) linked: Box<[(u32, Extern)]>,
     /// Where in the host words the slot's own base goes: byte offsets, multiples of eight.
     pub(crate) own_bases: Apart<usize>,
+    /// Where the address of a cell goes, as the base for the code in it: byte offsets of the cells.
+    pub(crate) own_cells: Apart<usize>,
     /// The host words.
     pub(crate) template: Apart<u64>,
     /// What component instances share besides.
@@ -56,7 +58,7 @@ pub(crate) struct Bindings {
     /// Whether no more instances are made with them.
     closed: AtomicBool,
     /// The closures that the template points to.
-    _functions: Box<[HostFunc]>,
+    _functions: Box<[(HostFunc, Apart<Callee>)]>,
 }
 
 impl std::fmt::Debug for Bindings {
@@ -93,16 +95,30 @@ impl Bindings {
         let mut template = vec![0; plan.words_len.div_ceil(8)];
         let mut set = |offset: usize, word: usize| template[offset / 8] = word as u64;
         set(HostWords::BUILTINS as usize, builtins::table().expose_provenance());
-        let (mut sources, mut linked, mut own_bases, mut functions) = (vec![], vec![], vec![], vec![]);
+        let (mut sources, mut linked, mut functions) = (vec![], vec![], vec![]);
+        let (mut own_bases, mut own_cells) = (vec![], vec![]);
         for ((row, import), found) in (0..).zip(&plan.imports).zip(found) {
             match found {
                 Found::Host(function) => {
                     let word = |offset: i32| import.cell + offset as usize;
-                    set(word(FuncImport::CODE), text.wrapping_add(import.host_thunk as usize).expose_provenance());
+                    let callee = Apart::from(vec![function.callee(import.cell)]);
+                    match function.switch() {
+                        Some(switch) => {
+                            set(word(FuncImport::CODE), switch);
+                            own_cells.push(import.cell);
+                        }
+                        None => {
+                            set(
+                                word(FuncImport::CODE),
+                                text.wrapping_add(import.host_thunk as usize).expose_provenance(),
+                            );
+                            own_bases.push(word(FuncImport::BASE));
+                        }
+                    }
+                    // Exports and references of it go by the artifact's host thunk.
                     set(word(FuncImport::HOST_CALL), function.call_address());
-                    set(word(FuncImport::HOST_DATA), function.data_address());
-                    own_bases.push(word(FuncImport::BASE));
-                    functions.push(function);
+                    set(word(FuncImport::HOST_DATA), callee.as_ptr().expose_provenance());
+                    functions.push((function, callee));
                     sources.push(Source::Host);
                 }
                 Found::Linked(item) => {
@@ -117,6 +133,7 @@ impl Bindings {
             sources: sources.into(),
             linked: linked.into(),
             own_bases: own_bases.into(),
+            own_cells: own_cells.into(),
             template: template.into(),
             component: None,
             closed: AtomicBool::new(false),

@@ -1,8 +1,8 @@
 //! Host functions: from a closure to what an import's cell holds.
 //!
-//! What comes in: a Rust closure. What goes out: a [`HostFunc`]: its WebAssembly type, and the two words that a host
-//! thunk hands to the loader's host-call switch, which are a function made for just this closure ([`border`]) and the
-//! closure's address.
+//! What comes in: a Rust closure. What goes out: a [`HostFunc`]: its WebAssembly type, the closure's address, and functions
+//! made for just this closure: one that a host thunk reaches by the loader's host-call switch, with values in cells
+//! ([`border`]), and where all values fit registers, another that imports reach without a thunk.
 //!
 //! At the border the guest's values become Rust values and back; a panic is caught, and it or the error is left in the
 //! store's context while a status tells the switch to abandon the guest. So nothing ever unwinds through guest frames.
@@ -13,7 +13,7 @@ use std::ptr::{self, NonNull};
 use std::sync::Arc;
 
 use precast_abi::host::FuncImport;
-use precast_abi::types::FuncType;
+use precast_abi::types::{FuncType, ValType};
 
 use crate::HostError;
 use crate::call::CallError;
@@ -21,7 +21,8 @@ use crate::context::{Abort, host_status};
 use crate::externs::{Extern, Memory};
 use crate::record::{self, InstanceRecord};
 use crate::store::{AsStore, InstanceId, StoreInner, sealed::Sealed};
-use crate::typed::border::{At, Values};
+use crate::sys::arch;
+use crate::typed::border::{At, Register, Value, Values};
 use crate::typed::{WasmResults, WasmTy, for_each_tuple};
 
 mod dynamic;
@@ -34,18 +35,59 @@ pub(crate) type HostCall = unsafe extern "C" fn(words: *mut u8, cell: *mut u8, v
 pub(crate) struct HostFunc {
     ty: FuncType,
     call: HostCall,
-    /// The closure that `call` is for.
+    /// The same for [`arch::register_switch`], if all values are in registers.
+    in_registers: Option<usize>,
+    /// The closure that these are for.
     data: Arc<dyn Send + Sync>,
+}
+
+/// What `HOST_DATA` of a cell points to: the same for all instances that share bindings.
+#[derive(Clone, Debug)]
+#[repr(C)]
+pub(crate) struct Callee {
+    /// Address of the closure.
+    closure: usize,
+    /// What [`arch::register_switch`] calls: `extern "C" fn(cell, parameters…) -> Outcome`.
+    pub(crate) in_registers: usize,
+    /// From the host words to the cell, in bytes.
+    pub(crate) cell: usize,
+}
+
+/// The closure of a cell.
+///
+/// # Safety
+/// The cell is in the host words of a live instance and was filled in for a `C`.
+#[inline]
+pub(crate) unsafe fn closure_of<'a, C>(cell: *mut u8) -> &'a C {
+    // SAFETY: the caller's promise; what cells point to, bindings keep.
+    unsafe { &*ptr::with_exposed_provenance((*callee_of(cell)).closure) }
+}
+
+/// # Safety
+/// As [`closure_of`].
+#[inline]
+unsafe fn callee_of(cell: *mut u8) -> *const Callee {
+    // SAFETY: the caller's promise.
+    ptr::with_exposed_provenance(unsafe { cell.add(FuncImport::HOST_DATA as usize).cast::<usize>().read() })
+}
+
+/// What a host function returns in registers.
+#[repr(C)]
+struct Outcome {
+    /// The result, if there is one: the bits of its cell.
+    value: u64,
+    /// A [`host_status`].
+    status: u64,
 }
 
 impl HostFunc {
     /// A function whose border is `call`, which finds `data` in its cell.
     pub(crate) fn with_border<C: Send + Sync + 'static>(ty: FuncType, call: HostCall, data: Arc<C>) -> Self {
-        HostFunc { ty, call, data }
+        HostFunc { ty, call, in_registers: None, data }
     }
 
     fn new<T, C: Closure<T>>(ty: FuncType, closure: C) -> Self {
-        HostFunc { ty, call: border::<T, C>, data: Arc::new(closure) }
+        HostFunc { ty, call: border::<T, C>, in_registers: None, data: Arc::new(closure) }
     }
 
     /// Its type.
@@ -58,9 +100,16 @@ impl HostFunc {
         (self.call as *const ()).expose_provenance()
     }
 
-    /// For the cell's `HOST_DATA`: good while a clone of `self` is alive.
-    pub(crate) fn data_address(&self) -> usize {
-        Arc::as_ptr(&self.data).cast::<()>().expose_provenance()
+    /// For `HOST_DATA` of a cell, which is at `cell` in the host words: good while a clone of `self` is alive.
+    pub(crate) fn callee(&self, cell: usize) -> Callee {
+        let closure = Arc::as_ptr(&self.data).cast::<()>().expose_provenance();
+        Callee { closure, in_registers: self.in_registers.unwrap_or_default(), cell }
+    }
+
+    /// Code to be called with the convention of compiled functions and the address of the cell as the base, instead of the
+    /// artifact's host thunk.
+    pub(crate) fn switch(&self) -> Option<usize> {
+        self.in_registers.and_then(|_| arch::register_switch())
     }
 }
 
@@ -79,12 +128,10 @@ trait Closure<T>: Send + Sync + 'static {
 /// `words` and `cell` are the host words of a live instance and a cell in them that was filled in for a `C` (see
 /// `Bindings::new`); the data of the instance's store is a `T`, which nobody else borrows; `values` is as the closure's
 /// type wants.
+#[inline]
 unsafe extern "C" fn border<T, C: Closure<T>>(words: *mut u8, cell: *mut u8, values: *mut u64) -> u32 {
     // SAFETY: as the caller says.
-    let (record, closure) = unsafe {
-        let closure = cell.add(FuncImport::HOST_DATA as usize).cast::<usize>().read();
-        (record::of_words(words), &*ptr::with_exposed_provenance::<C>(closure))
-    };
+    let (record, closure) = unsafe { (record::of_words(words), closure_of::<C>(cell)) };
     let outcome = catch_unwind(AssertUnwindSafe(|| {
         // SAFETY: the words of a live instance point to its record, which is not null.
         let mut caller = Caller { record: unsafe { NonNull::new_unchecked(record) }, data: PhantomData };
@@ -166,6 +213,21 @@ pub(crate) mod results {
     }
 }
 
+/// Whether parameters, after one word more, and results are numbers that conventions have in registers.
+const fn fit_registers(params: &[ValType], results: &[ValType]) -> bool {
+    const fn count(types: &[ValType], first: ValType, second: ValType) -> usize {
+        let (mut count, mut at) = (0, 0);
+        while at < types.len() {
+            count += (types[at] as u8 == first as u8 || types[at] as u8 == second as u8) as usize;
+            at += 1;
+        }
+        count
+    }
+    let (integers, floats) = (count(params, ValType::I32, ValType::I64), count(params, ValType::F32, ValType::F64));
+    let result = count(results, ValType::I32, ValType::I64) + count(results, ValType::F32, ValType::F64);
+    integers <= 5 && floats <= 8 && integers + floats == params.len() && result == results.len() && result <= 1
+}
+
 macro_rules! closures {
     ($($n:literal: $($value:ident)*;)*) => { $(
         impl<T, R, Fun, $($value,)*> into::Into<T, ($($value,)*), R> for Fun
@@ -179,7 +241,38 @@ macro_rules! closures {
                 let params = <($($value,)*) as Values>::TYPES.into();
                 let results = <R::Values as Values>::TYPES.into();
                 let closure = Typed { f: self, types: PhantomData::<fn(($($value,)*)) -> R> };
-                HostFunc::new::<T, _>(FuncType { params, results }, closure)
+                let in_registers = Typed::<Fun, ($($value,)*), R>::in_registers::<T>;
+                let in_registers: unsafe extern "C" fn(*mut u8 $(, <$value as Value>::Register)*) -> Outcome = in_registers;
+                let in_registers = fit_registers(<($($value,)*) as Values>::TYPES, <R::Values as Values>::TYPES)
+                    .then(|| (in_registers as *const ()).expose_provenance());
+                HostFunc { in_registers, ..HostFunc::new::<T, _>(FuncType { params, results }, closure) }
+            }
+        }
+
+        impl<R, Fun, $($value,)*> Typed<Fun, ($($value,)*), R>
+        where
+            R: HostResults + 'static,
+            $($value: WasmTy + 'static,)*
+        {
+            /// As [`border`], for values that [`fit_registers`].
+            ///
+            /// # Safety
+            /// As [`border`].
+            #[allow(non_snake_case, reason = "values are named as their types")]
+            unsafe extern "C" fn in_registers<T>(
+                cell: *mut u8
+                $(, $value: <$value as Value>::Register)*
+            ) -> Outcome
+            where
+                Fun: Fn(&mut Caller<'_, T> $(, $value)*) -> R + Send + Sync + 'static,
+            {
+                let mut values = [$($value.cell(),)* 0];
+                // SAFETY: as the caller says; there is room for all parameters, and for one result.
+                let status = unsafe {
+                    let words = cell.sub((*callee_of(cell)).cell);
+                    border::<T, Self>(words, cell, values.as_mut_ptr())
+                };
+                Outcome { value: values[0], status: u64::from(status) }
             }
         }
 

@@ -166,6 +166,9 @@ unsafe fn write_words(words: *mut u8, record: *mut InstanceRecord) {
         for cell in &*bindings.own_bases {
             words.add(*cell).cast::<usize>().write(base);
         }
+        for cell in &*bindings.own_cells {
+            word(*cell as i32 + FuncImport::BASE).write(words.add(*cell).expose_provenance());
+        }
         for (row, item) in &bindings.linked {
             let cell = bindings.plan.imports[*row as usize].cell as i32;
             write_linked((*record).store, word, cell, *item);

@@ -32,6 +32,8 @@ pub(crate) mod border {
     pub trait Value: Sized {
         /// Its type.
         const TYPE: ValType;
+        /// What functions in the C convention take for it. (Of other types than numbers, none do.)
+        type Register: Register;
         /// Number of cells.
         const CELLS: usize = if matches!(Self::TYPE, ValType::V128) { 2 } else { 1 };
 
@@ -46,6 +48,30 @@ pub(crate) mod border {
         /// # Safety
         /// `cells` is writable for `CELLS` words; `at` is alive.
         unsafe fn store(self, cells: *mut u64, at: At) -> Result<(), Foreign>;
+    }
+
+    /// A value as it is in a register.
+    pub trait Register: Copy {
+        /// The same in a cell.
+        fn cell(self) -> u64;
+    }
+
+    macro_rules! registers {
+        ($($ty:ident: $value:ident => $cell:expr;)*) => { $(
+            impl Register for $ty {
+                #[inline]
+                fn cell(self) -> u64 {
+                    let $value = self;
+                    $cell
+                }
+            }
+        )* };
+    }
+    registers! {
+        u32: value => u64::from(value);
+        u64: value => value;
+        f32: value => u64::from(value.to_bits());
+        f64: value => value.to_bits();
     }
 
     /// A list of values.
@@ -78,9 +104,10 @@ pub(crate) mod border {
 use border::{At, Foreign, Value, Values};
 
 macro_rules! numbers {
-    ($($ty:ty, $val:ident: $cell:ident => $from:expr, $value:ident => $into:expr;)*) => { $(
+    ($($ty:ty, $val:ident in $register:ty: $cell:ident => $from:expr, $value:ident => $into:expr;)*) => { $(
         impl Value for $ty {
             const TYPE: ValType = ValType::$val;
+            type Register = $register;
             #[inline]
             unsafe fn load(cells: *const u64, _: At) -> Self {
                 // SAFETY: the caller says that the cell is readable.
@@ -99,16 +126,17 @@ macro_rules! numbers {
     )* };
 }
 numbers! {
-    i32, I32: cell => cell as i32, value => u64::from(value as u32);
-    u32, I32: cell => cell as u32, value => u64::from(value);
-    i64, I64: cell => cell as i64, value => value as u64;
-    u64, I64: cell => cell, value => value;
-    f32, F32: cell => f32::from_bits(cell as u32), value => u64::from(value.to_bits());
-    f64, F64: cell => f64::from_bits(cell), value => value.to_bits();
+    i32, I32 in u32: cell => cell as i32, value => u64::from(value as u32);
+    u32, I32 in u32: cell => cell as u32, value => u64::from(value);
+    i64, I64 in u64: cell => cell as i64, value => value as u64;
+    u64, I64 in u64: cell => cell, value => value;
+    f32, F32 in f32: cell => f32::from_bits(cell as u32), value => u64::from(value.to_bits());
+    f64, F64 in f64: cell => f64::from_bits(cell), value => value.to_bits();
 }
 
 impl Value for u128 {
     const TYPE: ValType = ValType::V128;
+    type Register = u64;
     #[inline]
     unsafe fn load(cells: *const u64, _: At) -> Self {
         // SAFETY: the caller says that both cells are readable.
@@ -129,6 +157,7 @@ impl WasmTy for u128 {}
 
 impl Value for Option<Func> {
     const TYPE: ValType = ValType::FuncRef;
+    type Register = u64;
     unsafe fn load(cells: *const u64, at: At) -> Self {
         // SAFETY: as the caller says.
         unsafe { references::to_func(at.0, cells.read()) }
@@ -143,6 +172,7 @@ impl WasmTy for Option<Func> {}
 
 impl Value for Option<ExternRef> {
     const TYPE: ValType = ValType::ExternRef;
+    type Register = u64;
     unsafe fn load(cells: *const u64, at: At) -> Self {
         // SAFETY: as the caller says.
         unsafe { references::to_extern(at.0, cells.read()) }

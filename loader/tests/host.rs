@@ -40,6 +40,112 @@ fn values_of_every_type_cross_the_border() {
     assert_eq!(results, expected);
 }
 
+/// In registers, as far as there are some: five for integers, since the base takes one, and eight for floats. Called
+/// directly, by a reference, and by the host as an export.
+#[test]
+fn numbers_cross_the_border_whether_registers_have_room_or_not() {
+    type C<'a, 'b> = &'a mut Caller<'b, Vec<String>>;
+    macro_rules! seen {
+        ($caller:ident: $($value:ident)*) => { *$caller.data_mut() = vec![$($value.to_string()),*] };
+    }
+    let mut linker = Linker::new();
+    linker.func("h", "0", |c: C<'_, '_>| -> f32 {
+        seen!(c:);
+        0.25
+    });
+    linker.func("h", "1", |caller: C<'_, '_>, a: u32, b: f32| -> i32 {
+        seen!(caller: a b);
+        -5
+    });
+    #[rustfmt::skip]
+    let all = |caller: C<'_, '_>, a: u32, b: u64, c: u32, d: u64, e: u32,
+        f: f32, g: f64, h: f32, i: f64, j: f32, k: f64, l: f32, m: f64| -> u64 {
+        seen!(caller: a b c d e f g h i j k l m);
+        7
+    };
+    linker.func("h", "2", all);
+    linker.func("h", "3", |caller: C<'_, '_>, a: u32, b: u64, c: u32, d: u64, e: u32, f: u64| -> i64 {
+        seen!(caller: a b c d e f);
+        -6
+    });
+    #[rustfmt::skip]
+    let floats = |caller: C<'_, '_>, a: f32, b: f64, c: f32, d: f64, e: f32, f: f64, g: f32, h: f64, i: f32| -> f64 {
+        seen!(caller: a b c d e f g h i);
+        0.125
+    };
+    linker.func("h", "4", floats);
+    linker.func(
+        "h",
+        "5",
+        |caller: C<'_, '_>, a: u32, b: u64, c: u32, d: u64, e: u32, f: f32| -> Result<f64, HostError> {
+            seen!(caller: a b c d e f);
+            if a == 99 { Err("no".into()) } else { Ok(-0.5) }
+        },
+    );
+    linker.func("h", "6", |caller: C<'_, '_>, a: u32, b: u64, c: f32| seen!(caller: a b c));
+    let functions = [
+        (0, 0, Some(Val::from(0.25f32))),
+        (1, 1, Some(Val::I32(-5))),
+        (5, 8, Some(Val::I64(7))),
+        (6, 0, Some(Val::I64(-6))),
+        (0, 9, Some(Val::from(0.125f64))),
+        (5, 1, Some(Val::from(-0.5f64))),
+        (2, 1, None),
+    ];
+
+    // Parameters alternate between 32 and 64 bits and are numbered; where they are, each integer has `high` added.
+    let params = |ints: usize, floats: usize, high: u64| {
+        let int = move |at: usize| [Val::I32(at as i32), Val::I64((high + at as u64) as i64)][at % 2].clone();
+        let float = move |at: usize| [Val::from(at as f32 + 0.5), Val::from(at as f64 + 0.5)][at % 2].clone();
+        (0..ints).map(int).chain((0..floats).map(float)).collect::<Vec<_>>()
+    };
+    let type_of = |value: &Val| value.ty().name();
+    let (mut imports, mut bodies) = (String::new(), String::new());
+    for (at, (ints, floats, result)) in functions.iter().enumerate() {
+        let params = params(*ints, *floats, 0);
+        let types = params.iter().map(|param| format!("{} ", type_of(param))).collect::<String>();
+        let results = result.as_ref().map_or_else(String::new, |result| format!("(result {})", type_of(result)));
+        let arguments = params.iter().enumerate().map(|(index, param)| match param {
+            // The upper half of the register is not zero.
+            Val::I32(_) => format!("(i32.wrap_i64 (i64.add (local.get 0) (i64.const {index})))"),
+            Val::I64(_) => format!("(i64.add (local.get 0) (i64.const {index}))"),
+            float => format!("({}.const {}.5)", type_of(float), index - ints),
+        });
+        let arguments: String = arguments.collect();
+        imports += &format!(r#"(import "h" "{at}" (func ${at} (param {types}) {results})) "#);
+        bodies += &format!(
+            r#"(export "host{at}" (func ${at})) (elem declare func ${at}) (type $t{at} (func (param {types}) {results}))
+            (func (export "direct{at}") (param i64) {results} (call ${at} {arguments}))
+            (func (export "indirect{at}") (param i64) {results}
+                (table.set (i32.const 0) (ref.func ${at}))
+                (call_indirect (type $t{at}) {arguments} (i32.const 0)))"#
+        );
+    }
+    let high = 0xffff_ffff_0000_0000;
+    let bound = linker.bind(&artifact(&format!("(module {imports} (table 1 funcref) {bodies})"))).unwrap();
+    let mut instance = bound.instantiate(Vec::new()).unwrap();
+    for (at, (ints, floats, result)) in functions.into_iter().enumerate() {
+        let expected: Vec<_> = (0..ints)
+            .map(|at| (at as u64 + if at % 2 == 1 { high } else { 0 }).to_string())
+            .chain((0..floats).map(|at| format!("{at}.5")))
+            .collect();
+        for (export, params) in [
+            ("direct", vec![Val::I64(high as i64)]),
+            ("indirect", vec![Val::I64(high as i64)]),
+            ("host", params(ints, floats, high)),
+        ] {
+            instance.data_mut().clear();
+            let func = instance.func_dynamic(&format!("{export}{at}")).unwrap();
+            assert_eq!(func.call(&mut instance, &params).unwrap(), Vec::from_iter(result.clone()), "{export}{at}");
+            assert_eq!(*instance.data(), expected, "{export}{at}");
+        }
+    }
+    for export in ["direct5", "indirect5"] {
+        let error = instance.func_dynamic(export).unwrap().call(&mut instance, &[Val::I64(99)]).unwrap_err();
+        assert!(matches!(&error, CallError::Host(error) if error.to_string() == "no"), "{error}");
+    }
+}
+
 #[test]
 fn sixteen_parameters() {
     let bound = bind::<()>(

@@ -76,6 +76,49 @@ fn a_request_is_remembered_until_the_next_call_of_the_same_store() {
     assert_eq!(five(&mut other).unwrap(), 5);
 }
 
+/// The signal comes during the host call, whose results are still what it returned.
+#[test]
+fn a_host_call_ends_as_ever_if_a_request_is_withdrawn_meanwhile() {
+    type Host = std::sync::OnceLock<InterruptHandle>;
+    fn interrupted(caller: &Caller<'_, Host>) {
+        let handle = caller.data().get().unwrap();
+        handle.interrupt();
+        assert!(handle.withdraw());
+    }
+    let bound = bind(
+        r#"(module
+            (import "" "integer" (func $integer (param i32) (result i64)))
+            (import "" "float" (func $float (param f64) (result f64)))
+            (import "" "two" (func $two (param i32) (result i32 f32)))
+            (export "integer" (func $integer)) (export "float" (func $float)) (export "two" (func $two))
+            (func (export "run") (result i64 f64 i32 f32)
+                (call $integer (i32.const 1)) (call $float (f64.const 2)) (call $two (i32.const 3))))"#,
+        |linker| {
+            linker.func("", "integer", |caller: &mut Caller<'_, Host>, value: i32| {
+                interrupted(caller);
+                i64::from(value) + 10
+            });
+            linker.func("", "float", |caller: &mut Caller<'_, Host>, value: f64| {
+                interrupted(caller);
+                value + 10.5
+            });
+            linker.func("", "two", |caller: &mut Caller<'_, Host>, value: i32| {
+                interrupted(caller);
+                (value + 10, 0.25f32)
+            });
+        },
+    );
+    let mut instance = bound.instantiate(Host::default()).unwrap();
+    let handle = instance.interrupt_handle().unwrap();
+    instance.data().set(handle).unwrap();
+    let run = instance.func::<(), (i64, f64, i32, f32)>("run").unwrap();
+    for _ in 0..100 {
+        assert_eq!(run.call(&mut instance, ()).unwrap(), (11, 12.5, 13, 0.25));
+    }
+    let float = instance.func::<f64, f64>("float").unwrap();
+    assert_eq!(float.call(&mut instance, 1.0).unwrap(), 11.5);
+}
+
 /// A store calls the host, which runs a guest of another store.
 #[test]
 fn a_request_waits_for_its_store() {

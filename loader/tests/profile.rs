@@ -7,13 +7,15 @@ use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
 use precast_compiler::{Options, compile, compile_snapshot};
-use precast_loader::{Artifact, Bound, Caller, Linker, OpenErrorKind, OpenOptions, Profile, TrapCode, with_deadline};
+use precast_loader::{
+    Artifact, Bound, Caller, ExternRef, Linker, OpenErrorKind, OpenOptions, Profile, TrapCode, with_deadline,
+};
 
 const RECORD: OpenOptions = OpenOptions { debugger: false, record_profile: true };
 
 /// Functions are not in the order in which `run` has them called; two have the same name.
 const GUEST: &str = r#"(module
-    (import "host" "tell" (func $tell (param i32)))
+    (import "host" "tell" (func $tell (param externref i32)))
     (memory (export "memory") 40 60)
     (table (export "table") 8 funcref) (elem (i32.const 1) $never $third $second)
     (global $g (mut i32) (i32.const 1))
@@ -22,7 +24,7 @@ const GUEST: &str = r#"(module
     (func (@name "same") (param i32) (result i32) (i32.sub (local.get 0) (i32.const 1)))
     (func $third (param i32) (result i32) (i32.store (i32.const 400000) (local.get 0)) (call 5 (local.get 0)))
     (func $second (param i32) (result i32)
-        (call $tell (local.get 0))
+        (call $tell (ref.null extern) (local.get 0))
         (call_indirect (param i32) (result i32) (local.get 0) (i32.const 2)))
     (func (@name "same") (param i32) (result i32) (i32.mul (local.get 0) (i32.const 3)))
     (func $first (export "run") (param i32) (result i32)
@@ -50,7 +52,10 @@ fn laid_out(wat: &str, profile: &Profile) -> Vec<u8> {
 
 fn bind(artifact: &Artifact) -> Bound<u32> {
     let mut linker = Linker::new();
-    linker.func("host", "tell", |caller: &mut Caller<'_, u32>, value: i32| *caller.data_mut() += value as u32);
+    // A reference does not fit registers as it is, so there is a thunk.
+    linker.func("host", "tell", |caller: &mut Caller<'_, u32>, _: Option<ExternRef>, value: i32| {
+        *caller.data_mut() += value as u32;
+    });
     linker.bind(artifact).expect("binds")
 }
 

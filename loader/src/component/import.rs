@@ -12,11 +12,9 @@ use std::future::Future;
 use std::marker::PhantomData;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::ptr;
 use std::sync::Arc;
 
 use precast_abi::component::{Handle, MAX_FLAT_PARAMS, MAX_FLAT_RESULTS};
-use precast_abi::host::FuncImport;
 use precast_abi::trap::TrapCode;
 use precast_abi::types::FuncType as CoreType;
 
@@ -29,7 +27,7 @@ use super::val::{self, Val};
 use super::value::{FlatReader, FlatWriter, LiftParams, Lower, matches_result};
 use crate::HostError;
 use crate::context::{Abort, host_status};
-use crate::host::{Caller, HostCall, HostFunc, abort_with};
+use crate::host::{Caller, HostCall, HostFunc, abort_with, closure_of};
 use crate::record::{self, InstanceRecord};
 use crate::suspend::{self, Pending};
 
@@ -125,10 +123,7 @@ const _: HostCall = border::<(), Missing>;
 /// the data of the instance's store is a `T`, which nobody else borrows; `values` is as the import's core type wants.
 unsafe extern "C" fn border<T: 'static, H: HostFunction<T>>(words: *mut u8, cell: *mut u8, values: *mut u64) -> u32 {
     // SAFETY: as the caller says.
-    let (record, import) = unsafe {
-        let import = cell.add(FuncImport::HOST_DATA as usize).cast::<usize>().read();
-        (record::of_words(words), &*ptr::with_exposed_provenance::<Import<H>>(import))
-    };
+    let (record, import) = unsafe { (record::of_words(words), closure_of::<Import<H>>(cell)) };
     // SAFETY: as the caller says.
     unsafe {
         finish(record, || {
@@ -377,8 +372,7 @@ pub(crate) fn bind_drop<T: 'static>(core: CoreType, drop: Arc<DropResource<T>>) 
 unsafe extern "C" fn border_drop<T: 'static>(words: *mut u8, cell: *mut u8, values: *mut u64) -> u32 {
     // SAFETY: as the caller says.
     unsafe {
-        let drop = cell.add(FuncImport::HOST_DATA as usize).cast::<usize>().read();
-        let drop = &*ptr::with_exposed_provenance::<Arc<DropResource<T>>>(drop);
+        let drop = closure_of::<Arc<DropResource<T>>>(cell);
         let (record, representation) = (record::of_words(words), values.read() as u32);
         if representation == Handle::GONE {
             return 0;

@@ -6,13 +6,12 @@
 use std::future::Future;
 use std::marker::PhantomData;
 use std::pin::Pin;
-use std::ptr::{self, NonNull};
+use std::ptr::NonNull;
 use std::sync::Arc;
 
-use precast_abi::host::FuncImport;
 use precast_abi::types::{FuncType, ValType};
 
-use super::{Caller, Closure, HostFunc};
+use super::{Caller, Closure, HostFunc, closure_of};
 use crate::HostError;
 use crate::record::{self, InstanceRecord};
 use crate::suspend;
@@ -29,7 +28,7 @@ impl HostFunc {
 
     /// A function whose closure gives a future of values of type `ty`.
     pub(crate) fn dynamic_async<T, F: AsyncClosure<T>>(ty: FuncType, f: F) -> Self {
-        HostFunc { ty: ty.clone(), call: border_async::<T, F>, data: Arc::new(Dynamic { ty, f }) }
+        HostFunc::with_border(ty.clone(), border_async::<T, F>, Arc::new(Dynamic { ty, f }))
     }
 }
 
@@ -118,8 +117,7 @@ unsafe extern "C" fn border_async<T, F: AsyncClosure<T>>(words: *mut u8, cell: *
     // record, the closure, which the record's bindings hold, and the cells, which are on the guest's stack. The caller is
     // its own.
     unsafe {
-        let closure = cell.add(FuncImport::HOST_DATA as usize).cast::<usize>().read();
-        let closure = &*ptr::with_exposed_provenance::<Dynamic<F>>(closure);
+        let closure = closure_of::<Dynamic<F>>(cell);
         let record = record::of_words(words);
         let future = async move {
             let mut caller = Caller { record: NonNull::new_unchecked(record), data: PhantomData };

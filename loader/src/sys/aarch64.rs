@@ -340,6 +340,11 @@ pub(crate) unsafe extern "C" fn host_switch() {
     )
 }
 
+/// See x86-64. Here all host functions are called by thunks.
+pub(crate) fn register_switch() -> Option<usize> {
+    None
+}
+
 /// Leaves the guest from the frame that [`switch_to_host`] made, where its `x19` is; the context is in `x19`, and a
 /// [`host_status`] in `w0`. All other registers that a suspended guest needs are its own again: the host preserved them.
 #[unsafe(naked)]

@@ -262,15 +262,17 @@ unsafe extern "C" fn trap_exit() {
     )
 }
 
-/// The body of both switches: from the guest's stack to the host's, `call $call`, `$after`, and back.
+/// The body of all switches: `$words`, so that `rdi` has the host words; from the guest's stack to the host's, `$call`,
+/// `$after`, and back.
 ///
 /// `rax`, `rcx`, `rdx`, `rdi`, `rsi`, `r8` and `r9` may hold parameters or results, so only `r10` and `r11` are ours.
 /// Nothing is written to the guest's stack: it may end right below the return address.
 macro_rules! switch_to_host {
-    ([$($call:literal),*], [$($after:literal),*], $($operands:tt)*) => {
+    ([$($words:literal),*], [$($call:literal),*], [$($after:literal),*], $($operands:tt)*) => {
         std::arch::naked_asm!(
             ".cfi_startproc",
             ".cfi_signal_frame",
+            $($words,)*
             "mov r11, [rdi + {context}]",
             "mov r10, [rsp]",
             "mov [r11 + {guest_sp}], rsp",
@@ -328,11 +330,38 @@ pub(crate) mod offsets {
 #[unsafe(naked)]
 pub(crate) unsafe extern "C" fn host_switch() {
     switch_to_host!(
+        [],
         ["call qword ptr [rsi + {host_call}]"],
         ["test eax, eax", "jnz {leave_guest}"],
         host_call = const FuncImport::HOST_CALL,
         leave_guest = sym leave_guest,
     )
+}
+
+/// The switch for host functions whose values are all in registers ([`crate::host::Callee::in_registers`]): it has the
+/// convention of compiled functions, with the address of the cell as the base, so that no thunk is needed.
+pub(crate) fn register_switch() -> Option<usize> {
+    Some((switch_in_registers as *const ()).expose_provenance())
+}
+
+#[unsafe(naked)]
+unsafe extern "C" fn switch_in_registers() {
+    switch_to_host!(
+        ["mov r10, [rdi + {data}]", "mov rax, rdi", "sub rdi, [r10 + {cell}]"],
+        ["mov rdi, rax", "mov rax, [rax + {data}]", "call qword ptr [rax + {in_registers}]"],
+        // What is returned is the bits of a result of either kind.
+        ["test edx, edx", "jnz {leave_guest_with}", "movq xmm0, rax"],
+        data = const FuncImport::HOST_DATA,
+        cell = const std::mem::offset_of!(crate::host::Callee, cell),
+        in_registers = const std::mem::offset_of!(crate::host::Callee, in_registers),
+        leave_guest_with = sym leave_guest_with,
+    )
+}
+
+/// As [`leave_guest`], with the status in `edx`.
+#[unsafe(naked)]
+unsafe extern "C" fn leave_guest_with() {
+    naked_asm!("mov eax, edx", "jmp {leave_guest}", leave_guest = sym leave_guest)
 }
 
 /// Ends a host call during which a signal came, from the frame that [`switch_to_host`] made, whose results are in `rax` and
@@ -353,6 +382,7 @@ pub(crate) unsafe extern "C" fn end_noted_call() {
         "test eax, eax",
         "jnz {leave_guest}",
         "pop rax",
+        "movq xmm0, rax",
         "mov rsp, [rbp - 8]",
         ".cfi_def_cfa rsp, 8",
         "mov rbp, [rbp]",
@@ -398,7 +428,7 @@ macro_rules! builtin_stub {
         $(#[$meta])*
         #[unsafe(naked)]
         pub(crate) unsafe extern "C" fn $name() {
-            $crate::sys::arch::switch_to_host!(["call {body}"], [], body = sym $body,)
+            $crate::sys::arch::switch_to_host!([], ["call {body}"], [], body = sym $body,)
         }
     };
 }

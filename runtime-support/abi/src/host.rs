@@ -39,7 +39,8 @@ impl Context {
 ///
 /// A call loads `CODE` and `BASE` and calls the code with that base, whoever provides it. For a function of another
 /// instance these are that instance's. For a host function they are the artifact's own host thunk and the slot's own
-/// base; the thunk passes the address of the cell to the loader, which finds `HOST_CALL` and `HOST_DATA` there.
+/// base; the thunk passes the address of the cell to the loader, which finds `HOST_CALL` and `HOST_DATA` there. Or they
+/// are code of the loader's, and what that wants to be called with.
 pub struct FuncImport;
 
 impl FuncImport {
@@ -50,7 +51,7 @@ impl FuncImport {
     /// `extern "C" fn(words, cell, values) -> u32`: the host function, called on the host's stack. Zero to go on; any
     /// other value abandons the guest.
     pub const HOST_CALL: i32 = 16;
-    /// The host function's closure.
+    /// The loader's: what it knows of the host function.
     pub const HOST_DATA: i32 = 24;
     /// Size in bytes.
     pub const SIZE: i32 = 32;
