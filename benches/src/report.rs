@@ -142,16 +142,30 @@ pub(crate) fn nanoseconds_each<T>(times: u32, mut call: impl FnMut() -> Result<T
     Ok(median(&mut figures.collect::<Result<Vec<_>>>()?))
 }
 
-/// As [`nanoseconds`], with so many threads that each make `times` calls.
+/// As [`nanoseconds`], with so many threads that each make `times` calls, all at once and after some that do not count.
 pub(crate) fn nanoseconds_on<T>(threads: u32, times: u32, call: impl Fn() -> Result<T> + Sync) -> Result<f64> {
-    let start = Instant::now();
+    let together = std::sync::Barrier::new(threads as usize);
+    let run = || {
+        let warm = (0..times / 10 + 1).try_for_each(|_| call().map(drop));
+        together.wait();
+        let start = Instant::now();
+        warm.and_then(|()| (0..times).try_for_each(|_| call().map(drop)))?;
+        Ok::<_, crate::Error>(start.elapsed().as_nanos() as f64)
+    };
     std::thread::scope(|scope| {
-        let run = || (0..times).try_for_each(|_| call().map(drop));
         let others: Vec<_> = (1..threads).map(|_| scope.spawn(run)).collect();
-        run()?;
-        others.into_iter().try_for_each(|thread| thread.join().map_err(|_| "a thread panicked")?)
-    })?;
-    Ok(start.elapsed().as_nanos() as f64 / f64::from(threads * times))
+        let mut slowest = run()?;
+        for thread in others {
+            slowest = slowest.max(thread.join().map_err(|_| "a thread panicked")??);
+        }
+        Ok(slowest / f64::from(threads * times))
+    })
+}
+
+/// By how much more two threads do than one, as `on` says for a number of threads: the median of some rounds.
+pub(crate) fn scaling(on: impl Fn(u32) -> Result<f64>) -> Result<f64> {
+    let rounds = (0..11).map(|_| Ok(on(1)? / on(2)?));
+    Ok(median(&mut rounds.collect::<Result<Vec<_>>>()?))
 }
 
 /// A duration in milliseconds.
