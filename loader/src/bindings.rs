@@ -115,7 +115,7 @@ impl Bindings {
                             own_bases.push(word(FuncImport::BASE));
                         }
                     }
-                    // Exports and references of it go by the artifact's host thunk.
+                    // Whoever calls it as an export goes by the artifact's host thunk: the host, and other instances.
                     set(word(FuncImport::HOST_CALL), function.call_address());
                     set(word(FuncImport::HOST_DATA), callee.as_ptr().expose_provenance());
                     functions.push((function, callee));

@@ -1,7 +1,7 @@
 //! The idle slots of an artifact.
 //!
-//! Slots stay with their artifact, so that what they hold is either fresh or being used. Resetting happens outside the
-//! locks, on the thread that gives a slot back. Each thread has a shelf, to which nobody else goes as long as the
+//! Slots stay with their artifact, so that what they hold is fresh, being used, or waiting for other slots to be fresh, which
+//! nobody is given. Resetting happens outside the locks, on the thread that gives a slot back. Each thread has a shelf, to which nobody else goes as long as the
 //! thread finds what it needs there: so threads write nothing in common. What a shelf has no room for goes to the store
 //! room, and a thread that finds neither there looks at the others' shelves before it has a new slot mapped.
 //!
@@ -43,10 +43,10 @@ const IN_STORE: usize = 256;
 /// be told of it: about as much work for two threads, and for more of them less.
 const FEW: usize = 64 << 10;
 
-/// The same where one thread is alone, and nobody has to be told.
+/// The same where no other thread ever made an instance, and nobody has to be told.
 const FEW_ALONE: usize = 12 << 10;
 
-/// Idle slots of one artifact, all of them fresh.
+/// Idle slots of one artifact.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
     /// Made when the first slot is given back.
@@ -76,7 +76,8 @@ impl Shelf {
     /// waits.)
     #[inline]
     fn try_stock(&self) -> Option<Taken<'_>> {
-        (!self.is_taken.swap(true, Ordering::Acquire)).then_some(Taken(self))
+        // Only who takes it makes a `Taken`: dropping one gives the shelf back.
+        (!self.is_taken.swap(true, Ordering::Acquire)).then(|| Taken(self))
     }
 
     /// The same, but it waits: others take no longer than it takes to move a slot, or to give back what some grew by.
@@ -184,33 +185,43 @@ impl Pool {
         let shelves = self.shelves.get_or_init(|| (0..SHELVES).map(|_| Shelf::default()).collect());
         let mut shelf = shelves[own_shelf()].stock();
         if shelf.len() < ON_SHELF {
-            if self.may_keep(&mut shelf, &slot) {
+            if self.may_keep(&mut shelf, slot.resident()) {
                 // Whoever closes bindings looks at this shelf after that.
                 let kept = bindings.take_if(|bindings| !bindings.is_closed());
-                shelf.put(Idle { slot, bindings: kept });
+                self.put(&mut shelf, Idle { slot, bindings: kept });
             }
             return bindings;
         }
         drop(shelf);
         let mut store = self.store.stock();
-        if store.len() < IN_STORE && self.may_keep(&mut store, &slot) {
-            store.put(Idle { slot, bindings: None });
+        if store.len() < IN_STORE && self.may_keep(&mut store, slot.resident()) {
+            self.put(&mut store, Idle { slot, bindings: None });
         }
         bindings
     }
 
-    /// Whether the slot may be put into a stock of this pool.
+    /// Puts a slot into a stock, which has room for it.
     #[inline]
-    fn may_keep(&self, stock: &mut Stock, slot: &Slot) -> bool {
-        stock.has_room(slot) || self.make_room(stock, slot)
+    fn put(&self, stock: &mut Stock, idle: Idle) {
+        let resident = idle.slot.resident();
+        // Slots only wait if there may be one more, to be used meanwhile.
+        if stock.put(idle) && !self.may_keep(stock, resident) {
+            stock.give_back_growth();
+        }
+    }
+
+    /// Whether a slot that keeps so many bytes resident may be put into a stock of this pool.
+    #[inline]
+    fn may_keep(&self, stock: &mut Stock, bytes: usize) -> bool {
+        stock.has_room(bytes) || self.make_room(stock, bytes)
     }
 
     #[cold]
-    fn make_room(&self, stock: &mut Stock, slot: &Slot) -> bool {
-        stock.ask(slot, &self.allowance) || {
+    fn make_room(&self, stock: &mut Stock, bytes: usize) -> bool {
+        stock.ask(bytes, &self.allowance) || {
             // One that is taken is in use, or is this one.
             self.all().filter_map(Shelf::try_stock).for_each(|mut other| other.return_unused(&self.allowance));
-            stock.ask(slot, &self.allowance)
+            stock.ask(bytes, &self.allowance)
         }
     }
 
@@ -264,5 +275,19 @@ impl Pool {
 
     fn all(&self) -> impl Iterator<Item = &Shelf> {
         self.shelves().iter().chain([&self.store])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shelf_that_is_taken_stays_so_whoever_else_tries() {
+        let shelf = Shelf::default();
+        let taken = shelf.try_stock().expect("nobody has it");
+        assert!((0..3).all(|_| shelf.try_stock().is_none()));
+        drop(taken);
+        assert!(shelf.try_stock().is_some() && shelf.try_stock().is_some());
     }
 }

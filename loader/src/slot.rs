@@ -1,7 +1,8 @@
 //! Slots: the address range an instance lives in. Mapped once, then reset after each instance (`slot/reset.rs`).
 //!
 //! What comes in: an artifact's [`Blueprint`]. What goes out: addresses that hold the initial state, and hold it again
-//! after [`Slot::reset`]. The host words are not the guest's: whoever takes a slot writes all of them.
+//! after [`Slot::reset`] and, where that leaves what memories have grown by, [`Slot::give_back_together`]. The host words
+//! are not the guest's: whoever takes a slot writes all of them.
 //!
 //! # Safety
 //! A slot owns its reservation; nothing is mapped into it, and nothing in it is protected or given back, except here.
@@ -10,6 +11,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::artifact::ArtifactInner;
 use crate::blueprint::Blueprint;
@@ -92,6 +94,10 @@ pub(crate) struct Slot {
     left: usize,
     /// Whether few pages of what memories had grown by were written, when the kernel was last asked.
     wrote_few: Option<bool>,
+    /// When a slot was last reset whose memories had grown.
+    grew: Option<Instant>,
+    /// Whether it is not known what is accessible, so that it cannot be reset.
+    is_spoilt: bool,
 }
 
 // SAFETY: the slot owns its reservation, which is not bound to a thread.
@@ -122,6 +128,8 @@ impl Slot {
             kept_growth: 0,
             left: 0,
             wrote_few: None,
+            grew: None,
+            is_spoilt: false,
         };
         slot.map_parts(artifact)?;
         if slot.blueprint.hot.is_empty() {

@@ -110,15 +110,15 @@ impl Stock {
         self.slots.append(&mut self.grown);
     }
 
-    /// Whether the slot may be put here as things are.
+    /// Whether a slot that keeps so many bytes may be put here as things are.
     #[inline]
-    pub(super) fn has_room(&self, slot: &Slot) -> bool {
-        self.resident + slot.resident() <= self.granted
+    pub(super) fn has_room(&self, bytes: usize) -> bool {
+        self.resident + bytes <= self.granted
     }
 
-    /// Asks for what is missing to put the slot here. Whether it is granted.
-    pub(super) fn ask(&mut self, slot: &Slot, allowance: &Allowance) -> bool {
-        let missing = (self.resident + slot.resident()).saturating_sub(self.granted);
+    /// Asks for what is missing to put a slot here that keeps so many bytes. Whether it is granted.
+    pub(super) fn ask(&mut self, bytes: usize, allowance: &Allowance) -> bool {
+        let missing = (self.resident + bytes).saturating_sub(self.granted);
         let is_granted = allowance.grant(missing);
         self.granted += if is_granted { missing } else { 0 };
         is_granted
@@ -130,17 +130,18 @@ impl Stock {
         self.granted = self.resident;
     }
 
-    /// Keeps a slot, for which there is room.
+    /// Keeps a slot, for which there is room. Whether all that are here wait now.
     #[inline]
-    pub(super) fn put(&mut self, idle: Idle) {
+    pub(super) fn put(&mut self, idle: Idle) -> bool {
         self.resident += idle.slot.resident();
-        if idle.slot.has_grown() {
-            self.grown.push(idle);
-            if self.grown.len() == TOGETHER {
-                self.give_back_growth();
-            }
-        } else {
+        if !idle.slot.has_grown() {
             self.slots.push(idle);
+            return false;
         }
+        self.grown.push(idle);
+        if self.grown.len() == TOGETHER {
+            self.give_back_growth();
+        }
+        self.slots.is_empty()
     }
 }

@@ -7,14 +7,17 @@
 //! - [`Slot::give_back_growth`]: protection. What was written is zeroed and stays, so that the next guest that grows has
 //!   pages at once; the processors are told for each slot.
 //! - [`Slot::give_back_together`]: markers in the page tables, for some slots at once, whose pages all go; the processors are
-//!   told once. The mapping stays writable up to where a memory once reached, and so nothing here takes the lock that all
-//!   changes of a process's mappings have in common. Where one thread has the process to itself, this is slower: it faults
-//!   for each page.
+//!   told once. The mapping stays writable up to where a memory once reached, and so nothing takes the lock of all mappings
+//!   exclusively. The next guest faults for each page that it writes.
+//!
+//! The second way is for guests that write few of these pages, and come one soon after the other, since there have to be
+//! several slots of them.
 //!
 //! # Safety
 //! As in `slot.rs`.
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use super::{Slot, SlotError};
 use crate::blueprint::OwnMemory;
@@ -25,7 +28,32 @@ use crate::sys::memory;
 /// time.
 const KEPT: usize = 512 << 10;
 
-/// Bytes that are marked at most: each 2 MiB of them are a page of page tables.
+/// Bytes that a slot may keep of everything else, if it is to wait for others: threads that are busy with it have several.
+const SMALL: usize = 256 << 10;
+
+/// How soon after each other guests grow for whom that is worth while.
+#[cfg(not(test))]
+fn soon() -> Duration {
+    Duration::from_millis(10)
+}
+
+#[cfg(test)]
+fn soon() -> Duration {
+    tests::SOON.get()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::cell::Cell;
+    use std::time::Duration;
+
+    thread_local! {
+        /// So soon that no test is too slow.
+        pub(crate) static SOON: Cell<Duration> = const { Cell::new(Duration::from_secs(3600)) };
+    }
+}
+
+/// Bytes that are marked of a slot at once: each 2 MiB of them are a page of page tables.
 const MARKED: usize = 2 << 20;
 
 /// Resets of a slot of which one asks how much was written.
@@ -75,11 +103,11 @@ impl Slot {
             if size < open
                 && let Err(error) = memory::unmark(self.at(start + size), new.min(open) - size)
             {
-                // What was opened just now is not marked.
+                // What was opened just now is not marked. Nobody knows what is marked of the rest.
                 if new > open {
                     let _ = memory::close(self.at(start + open), new - open);
-                    self.extents[at].open = open;
                 }
+                self.is_spoilt = true;
                 return Err(refused(error));
             }
         }
@@ -95,28 +123,37 @@ impl Slot {
             .filter(|grown| !grown.is_empty())
     }
 
-    /// Leaves what memories have grown by to [`Self::give_back_together`], if no more than `few` bytes of it were written.
-    /// Whether that is so.
-    pub(super) fn leave_growth(&mut self, few: usize) -> bool {
-        let grown = self.growth().map(|grown| grown.len()).sum();
-        if grown == 0 || grown > MARKED || !memory::has_markers() {
-            return false;
+    /// What is to become of what memories have grown by: the bytes of it to keep, or nothing if it is left to
+    /// [`Self::give_back_together`], as if at most `few` bytes of it were written, and the slot is one that may wait.
+    pub(super) fn growth_to_keep(&mut self, few: usize) -> Option<usize> {
+        let grown: usize = self.growth().map(|grown| grown.len()).sum();
+        let is_soon = grown > 0 && self.grew_before();
+        if few == 0 || !is_soon || grown > MARKED || self.fixed + self.kept > SMALL || !memory::has_markers() {
+            return Some(KEPT);
         }
-        let (mut are_few, mut written) = (true, grown);
-        if grown > few {
-            match self.wrote_few {
-                // What is true of one instance is so of most: the kernel is asked now and then.
-                Some(were_few) if grown <= KEPT && !self.resets.is_multiple_of(ASK) => are_few = were_few,
-                _ => {
-                    let mut rest = few;
-                    are_few = self.growth().all(|grown| self.for_each_written(grown, &mut rest, |_| ()).is_none());
-                    self.wrote_few = Some(are_few);
-                    written = few - rest;
-                }
-            }
+        let is_to_ask = self.wrote_few.is_none() || self.resets.is_multiple_of(ASK);
+        let wrote_few = if grown <= few {
+            true
+        } else if is_to_ask {
+            let mut rest = few;
+            self.growth().all(|grown| self.for_each_written(grown, &mut rest, |_| ()).is_none())
+        } else {
+            // What is true of one instance is so of most.
+            self.wrote_few == Some(true)
+        };
+        self.wrote_few = Some(wrote_few);
+        if wrote_few {
+            self.left = grown.min(few);
+            return None;
         }
-        self.left = if are_few { written } else { 0 };
-        are_few
+        // Pages that are kept would count as written the next time too.
+        Some(if is_to_ask { 0 } else { KEPT })
+    }
+
+    /// Whether the instance before this one grew too, a moment ago.
+    fn grew_before(&mut self) -> bool {
+        let before = self.grew.replace(Instant::now());
+        before.is_some_and(|before| before.elapsed() < soon())
     }
 
     /// Whether a memory has grown: after a reset, whether that is left to [`Self::give_back_together`].
@@ -125,9 +162,13 @@ impl Slot {
         self.growth().next().is_some()
     }
 
-    /// Makes grown memories as small as they were. What was written is zeroed and kept for the next that grows.
-    pub(super) fn give_back_growth(&mut self) -> Result<(), SlotError> {
-        let mut keep = KEPT;
+    /// Makes grown memories as small as they were. Up to `kept` bytes of what was written are zeroed and kept for the next that
+    /// grows.
+    ///
+    /// # Errors
+    /// As [`Slot::reset`].
+    pub(super) fn give_back_growth(&mut self, kept: usize) -> Result<(), SlotError> {
+        let mut keep = kept;
         for grown in self.growth() {
             let rest = self.for_each_written(grown.clone(), &mut keep, |written| {
                 self.restore(written, How::Store);
@@ -151,7 +192,7 @@ impl Slot {
             }
             *extent = Extent::new(memory);
         }
-        self.kept_growth = self.kept_growth.max(KEPT - keep);
+        self.kept_growth = self.kept_growth.max(kept - keep);
         Ok(())
     }
 

@@ -10,6 +10,7 @@
 //! # Safety
 //! As in `slot.rs`.
 
+use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -85,15 +86,18 @@ impl Drop for Frozen {
 impl Slot {
     /// Makes the slot fresh.
     ///
-    /// What its memories grew by is left to [`Slot::give_back_together`] if few bytes of it were written, no more than `few`:
-    /// [`Slot::has_grown`] says so.
+    /// What its memories grew by is left to [`Slot::give_back_together`] if it seems that few bytes of it were written, no
+    /// more than `few`, and guests come soon after each other: [`Slot::has_grown`] says so.
     ///
     /// # Errors
     /// If the system refuses something. The slot is then neither fresh nor of any use.
     pub(crate) fn reset(&mut self, few: usize) -> Result<(), SlotError> {
         self.resets = self.resets.wrapping_add(1);
-        if !self.leave_growth(few) {
-            self.give_back_growth()?;
+        if self.is_spoilt {
+            return Err(SlotError::os("reset an instance whose memory could not grow")(ErrorKind::Other.into()));
+        }
+        if let Some(kept) = self.growth_to_keep(few) {
+            self.give_back_growth(kept)?;
         }
         self.restore_pieces(&self.blueprint.pinned_pieces, How::Store);
         match self.frozen.take() {

@@ -32,35 +32,36 @@ pub(crate) fn reserve(len: usize) -> io::Result<*mut u8> {
     if start == libc::MAP_FAILED {
         return Err(io::Error::last_os_error());
     }
-    if !stacks_have_no_huge_pages() {
+    // Linux keeps huge pages out of what is mapped as a stack since 6.7.
+    if !kernel_is_at_least((6, 7)) {
         // SAFETY: the range is new.
         unsafe { without_huge_pages(start.cast(), len) };
     }
     Ok(start.cast())
 }
 
-/// Whether the kernel keeps huge pages out of what is mapped as a stack: Linux does since 6.7.
-fn stacks_have_no_huge_pages() -> bool {
-    static KNOWN: OnceLock<bool> = OnceLock::new();
-    *KNOWN.get_or_init(|| {
+/// Whether this is Linux of that version or a later one.
+fn kernel_is_at_least(version: (u32, u32)) -> bool {
+    static KNOWN: OnceLock<(u32, u32)> = OnceLock::new();
+    let known = KNOWN.get_or_init(|| {
         // SAFETY: the structure is plain bytes, which the call fills in.
         let mut names: libc::utsname = unsafe { std::mem::zeroed() };
         // SAFETY: the structure is live.
         if unsafe { libc::uname(&raw mut names) } != 0 {
-            return false;
+            return (0, 0);
         }
         let release: Vec<u8> = names.release.iter().map(|byte| *byte as u8).collect();
-        is_at_least(&release, (6, 7))
-    })
+        version_of(&release)
+    });
+    *known >= version
 }
 
-/// Whether a kernel's release begins with this version or a later one.
-fn is_at_least(release: &[u8], version: (u32, u32)) -> bool {
+/// The version that a kernel's release begins with.
+fn version_of(release: &[u8]) -> (u32, u32) {
     let mut numbers = release.split(|byte| !byte.is_ascii_digit()).map(|digits| {
         digits.iter().fold(0u32, |number, digit| number.saturating_mul(10).saturating_add(u32::from(digit - b'0')))
     });
-    let found = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-    found >= version
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0))
 }
 
 /// Bytes of addresses that this process may have, if that is limited.
@@ -131,12 +132,13 @@ unsafe fn advise(ranges: impl Iterator<Item = (*mut u8, usize)>, advice: libc::c
     Ok(())
 }
 
+/// Whether the kernel, or who watches over what it is asked, does not take several ranges in one call from a process about
+/// itself, as Linux does since 6.14.
+static ONE_BY_ONE: AtomicBool = AtomicBool::new(false);
+
 /// # Safety
 /// As [`advise`].
 unsafe fn advise_parts(parts: &[libc::iovec], advice: libc::c_int) -> io::Result<()> {
-    /// Whether the kernel, or who watches over what it is asked, does not take several ranges in one call from a process about
-    /// itself, as Linux does since 6.14.
-    static ONE_BY_ONE: AtomicBool = AtomicBool::new(false);
     if parts.len() > 1 && !ONE_BY_ONE.load(Ordering::Relaxed) {
         // SAFETY: the caller owns the ranges, which `parts` has.
         let done =
@@ -214,33 +216,41 @@ pub(crate) unsafe fn guard(start: *mut u8, len: usize) -> io::Result<()> {
     unsafe { close(start, len) }
 }
 
-/// Whether the kernel has markers as guards.
+/// Whether a call of [`mark`] failed.
+static MARKING_FAILED: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`mark`] is of use: the kernel has markers, takes several ranges in one call, and tells other processors of all
+/// of them at once, as Linux does since 6.16.
 pub(crate) fn has_markers() -> bool {
     static KNOWN: OnceLock<bool> = OnceLock::new();
-    *KNOWN.get_or_init(|| {
-        let Ok(page) = reserve(page_size()) else { return false };
-        // SAFETY: the page is reserved here, and nobody else knows of it. What pages may be is asked of writable ones, as it
-        // will be.
+    let try_them = || {
+        let len = 3 * page_size();
+        let Ok(start) = reserve(len) else { return false };
+        // SAFETY: the pages are reserved here, and nobody else knows of them. What can be done with pages is asked of
+        // writable ones, as it will be.
         unsafe {
-            let has_them =
-                open(page, page_size()).is_ok() && libc::madvise(page.cast(), page_size(), MADV_GUARD_INSTALL) == 0;
-            unmap(page, page_size());
-            has_them
+            let ends = [start, start.add(2 * page_size())].into_iter().map(|page| (page, page_size()));
+            let has_them = open(start, len).is_ok() && mark(ends).is_ok() && unmark(start, page_size()).is_ok();
+            unmap(start, len);
+            has_them && !ONE_BY_ONE.load(Ordering::Relaxed)
         }
-    })
+    };
+    *KNOWN.get_or_init(|| kernel_is_at_least((6, 16)) && try_them()) && !MARKING_FAILED.load(Ordering::Relaxed)
 }
 
-/// Drops the private pages of anonymous ranges and marks them as guards, where [`has_markers`] says so. Other processors
-/// are told once for all of them (since Linux 6.16), and mappings stay as they are.
+/// Drops the private pages of anonymous ranges and marks them as guards: see [`has_markers`], which is false after a failure.
+/// Mappings stay as they are.
 ///
 /// # Safety
 /// See the module's head.
 pub(crate) unsafe fn mark(ranges: impl Iterator<Item = (*mut u8, usize)> + Clone) -> io::Result<()> {
     // SAFETY: the caller owns the ranges. Where there are no pages any more, there is nobody to be told of a guard.
-    unsafe {
-        advise(ranges.clone(), libc::MADV_DONTNEED)?;
-        advise(ranges, MADV_GUARD_INSTALL)
+    let marked =
+        unsafe { advise(ranges.clone(), libc::MADV_DONTNEED).and_then(|()| advise(ranges, MADV_GUARD_INSTALL)) };
+    if marked.is_err() {
+        MARKING_FAILED.store(true, Ordering::Relaxed);
     }
+    marked
 }
 
 /// Makes a marked range accessible, and zero.
@@ -299,7 +309,7 @@ mod tests {
 
     #[test]
     fn releases_are_compared_as_numbers() {
-        let is_new = |release: &str| is_at_least(release.as_bytes(), (6, 7));
+        let is_new = |release: &str| version_of(release.as_bytes()) >= (6, 7);
         assert!(is_new("6.7.0") && is_new("6.18.44-fc-v669") && is_new("10.0") && is_new("6.7-rc1\0\0"));
         assert!(!is_new("6.6.99") && !is_new("5.15.0-generic") && !is_new("") && !is_new("linux"));
     }

@@ -13,7 +13,7 @@
 //!
 //! # Safety
 //! The code is as safe as the contexts it is given; [`crate::context::enter`] is the only caller of [`enter`], and
-//! only guest code calls the switches, with its own host words.
+//! only guest code calls the switches, with its own host words or a cell of them.
 
 use std::arch::naked_asm;
 use std::ffi::c_void;
@@ -265,7 +265,8 @@ unsafe extern "C" fn trap_exit() {
 /// The body of all switches: `$words`, so that `rdi` has the host words; from the guest's stack to the host's, `$call`,
 /// `$after`, and back.
 ///
-/// `rax`, `rcx`, `rdx`, `rdi`, `rsi`, `r8` and `r9` may hold parameters or results, so only `r10` and `r11` are ours.
+/// `rax`, `rcx`, `rdx`, `rdi`, `rsi`, `r8` and `r9` may hold parameters or results, so only `r10` and `r11` are
+/// ours, and `rax` where `$words` and `$call` take it to be.
 /// Nothing is written to the guest's stack: it may end right below the return address.
 macro_rules! switch_to_host {
     ([$($words:literal),*], [$($call:literal),*], [$($after:literal),*], $($operands:tt)*) => {
