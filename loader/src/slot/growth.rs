@@ -39,11 +39,11 @@ fn soon() -> Duration {
 
 #[cfg(test)]
 fn soon() -> Duration {
-    tests::SOON.get()
+    in_tests::SOON.get()
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(super) mod in_tests {
     use std::cell::Cell;
     use std::time::Duration;
 

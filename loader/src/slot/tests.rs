@@ -364,9 +364,9 @@ fn slots_whose_memories_have_grown_wait_for_others() {
     let last = grow_a_pooled_slot(&artifact, expected);
     assert_eq!(artifact.slot_hashes().unwrap(), idle(8), "whoever looks finds fresh ones");
     // Guests that come seldom need no more than one slot.
-    growth::tests::SOON.set(std::time::Duration::ZERO);
+    growth::in_tests::SOON.set(std::time::Duration::ZERO);
     assert_eq!([(); 20].map(|()| grow_a_pooled_slot(&artifact, expected)), [last; 20]);
-    growth::tests::SOON.set(std::time::Duration::MAX);
+    growth::in_tests::SOON.set(std::time::Duration::MAX);
     assert_eq!(artifact.slot_hashes().unwrap(), idle(8));
 }
 
