@@ -49,7 +49,7 @@ const FEW_ALONE: usize = 12 << 10;
 /// Idle slots of one artifact.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    /// Made when the first slot is given back.
+    /// Made when the first slot is given back, or the first bindings are forgotten.
     shelves: OnceLock<Box<[Shelf]>>,
     store: Shelf,
     allowance: Allowance,
@@ -182,8 +182,7 @@ impl Pool {
         if slot.record() || slot.reset(few).is_err() {
             return bindings;
         }
-        let shelves = self.shelves.get_or_init(|| (0..SHELVES).map(|_| Shelf::default()).collect());
-        let mut shelf = shelves[own_shelf()].stock();
+        let mut shelf = self.made_shelves()[own_shelf()].stock();
         if shelf.len() < ON_SHELF {
             if self.may_keep(&mut shelf, slot.resident()) {
                 // Whoever closes bindings looks at this shelf after that.
@@ -251,7 +250,8 @@ impl Pool {
 
     /// Gives up the shares in `bindings`, which are closed.
     pub(crate) fn forget(&self, bindings: &Arc<Bindings>) {
-        for shelf in self.shelves() {
+        // Whoever makes the shelves after this finds the bindings closed.
+        for shelf in self.made_shelves() {
             for idle in shelf.stock().iter_mut() {
                 // The caller has a share too, so this one is not the last.
                 idle.bindings.take_if(|share| Arc::ptr_eq(share, bindings));
@@ -269,12 +269,13 @@ impl Pool {
         self.all().flat_map(hashes).collect()
     }
 
-    fn shelves(&self) -> &[Shelf] {
-        self.shelves.get().map_or(&[], |shelves| shelves)
+    #[inline]
+    fn made_shelves(&self) -> &[Shelf] {
+        self.shelves.get_or_init(|| (0..SHELVES).map(|_| Shelf::default()).collect())
     }
 
     fn all(&self) -> impl Iterator<Item = &Shelf> {
-        self.shelves().iter().chain([&self.store])
+        self.shelves.get().into_iter().flatten().chain([&self.store])
     }
 }
 
