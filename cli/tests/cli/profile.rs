@@ -31,8 +31,8 @@ fn a_run_is_recorded_and_an_artifact_laid_out_by_it() {
     let outcome = folder.precast("run --record-profile first.profile command.wat");
     assert_eq!(outcome.status, 3, "{outcome:?}");
     assert!(outcome.stderr.contains("precast: recorded ") && outcome.stderr.contains("`first.profile`"), "{outcome:?}");
-    let host = "host precast.host.wasi_snapshot_preview1.proc_exit";
-    let names = ["wasm start", "wasm first", "wasm last", host, "memory 0 122 1", "memory 0 170 1"];
+    // The host's `proc_exit` is called by registers, without a thunk that would be recorded.
+    let names = ["wasm start", "wasm first", "wasm last", "memory 0 122 1", "memory 0 170 1"];
     assert_eq!(named(&folder.read("first.profile")), names);
 
     folder.precast("compile command.wat --profile first.profile").succeeds();
@@ -98,7 +98,7 @@ fn profiles_that_do_not_fit_are_told() {
     let outcome = folder.precast("compile newer.wat --profile a.profile");
     assert_eq!(outcome.status, 0, "{outcome:?}");
     let warning =
-        "precast: warning: the profile was recorded with a program of another version: of its 5 functions 4 were";
+        "precast: warning: the profile was recorded with a program of another version: of its 4 functions 3 were";
     assert!(outcome.stderr.starts_with(warning), "{outcome:?}");
     let outcome = folder.precast("compile newer.wat --profile a.profile --message-format json");
     let message: Value = serde_json::from_str(outcome.stderr.lines().next().unwrap()).unwrap();
