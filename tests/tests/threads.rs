@@ -113,7 +113,8 @@ fn threads_use_one_artifact_at_the_same_time() {
         }
     });
     let slots = assert_fresh(&artifact);
-    assert!((1..=THREADS).contains(&slots), "{slots} slots");
+    // One for each thread, and up to seven whose memories have grown, which wait for others to be given back with.
+    assert!((1..=8 * THREADS).contains(&slots), "{slots} slots");
 }
 
 #[test]
