@@ -40,7 +40,7 @@ const ON_SHELF: usize = 32;
 const IN_STORE: usize = 256;
 
 /// Bytes of what memories grew by that are rather given up, and had again as faults, than closed while other processors have to
-/// be told of it: about as much work for two threads, and for more of them less.
+/// be told of it: about as much work for two threads.
 const FEW: usize = 64 << 10;
 
 /// The same where no other thread ever made an instance, and nobody has to be told.
@@ -133,6 +133,11 @@ fn own_shelf() -> usize {
     own as usize
 }
 
+/// Bytes of what memories grew by that are few.
+fn few() -> usize {
+    if THREADS.load(Ordering::Relaxed) > 1 { FEW } else { FEW_ALONE }
+}
+
 impl Pool {
     /// An empty pool with the limit of another one.
     pub(crate) fn like(other: &Pool) -> Pool {
@@ -141,13 +146,12 @@ impl Pool {
 
     /// A fresh slot of `artifact`, whose pool this is, perhaps with a share in the bindings that it was used with last.
     pub(crate) fn take(&self, artifact: &ArtifactInner) -> Result<(Box<Slot>, Option<Arc<Bindings>>), SlotError> {
-        match self.idle() {
-            Some(Idle { slot, bindings }) => Ok((slot, bindings)),
-            None => match Slot::map(artifact) {
-                Ok(slot) => Ok((Box::new(slot), None)),
-                Err(error) => self.waiting().map(|Idle { slot, bindings }| (slot, bindings)).ok_or(error),
-            },
+        let parts = |Idle { slot, bindings }| (slot, bindings);
+        if let Some(idle) = self.idle() {
+            return Ok(parts(idle));
         }
+        let mapped = Slot::map(artifact).map(|slot| (Box::new(slot), None));
+        mapped.or_else(|error| self.waiting().map(parts).ok_or(error))
     }
 
     /// One of those that wait for others to give back together what their memories grew by.
@@ -178,7 +182,7 @@ impl Pool {
     /// keep more resident than the limit allows, is unmapped, and so is one whose artifact is recorded. A share that is not
     /// kept comes back, because the last one takes the artifact with it, and this pool.
     pub(crate) fn give_back(&self, mut slot: Box<Slot>, mut bindings: Option<Arc<Bindings>>) -> Option<Arc<Bindings>> {
-        let few = if THREADS.load(Ordering::Relaxed) > 1 { FEW } else { FEW_ALONE };
+        let few = if slot.has_grown() { few() } else { 0 };
         if slot.record() || slot.reset(few).is_err() {
             return bindings;
         }

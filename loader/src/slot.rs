@@ -11,7 +11,6 @@
 
 use std::ops::Range;
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::artifact::ArtifactInner;
 use crate::blueprint::Blueprint;
@@ -21,7 +20,7 @@ use crate::sys::memory;
 mod growth;
 mod recorded;
 mod reset;
-use growth::Extent;
+use growth::Growth;
 use reset::Frozen;
 
 /// Why an artifact cannot have another slot, or a slot not more memory.
@@ -77,8 +76,7 @@ impl SlotError {
 pub(crate) struct Slot {
     start: *mut u8,
     blueprint: Arc<Blueprint>,
-    /// How far each own memory reaches.
-    extents: Vec<Extent>,
+    growth: Growth,
     /// If all but a write set is read-only.
     frozen: Option<Frozen>,
     /// The version of the write set that the slot last tried to follow.
@@ -88,16 +86,6 @@ pub(crate) struct Slot {
     fixed: usize,
     /// Bytes of accessible pages that were written and are kept, after a reset.
     kept: usize,
-    /// The same of what memories had grown by, and is closed again.
-    kept_growth: usize,
-    /// The same of what memories have grown by, and is left to [`Slot::give_back_together`].
-    left: usize,
-    /// Whether few pages of what memories had grown by were written, when the kernel was last asked.
-    wrote_few: Option<bool>,
-    /// When a slot was last reset whose memories had grown.
-    grew: Option<Instant>,
-    /// Whether it is not known what is accessible, so that it cannot be reset.
-    is_spoilt: bool,
 }
 
 // SAFETY: the slot owns its reservation, which is not bound to a thread.
@@ -115,22 +103,8 @@ impl Slot {
             limit: memory::address_limit(),
             source,
         })?;
-        let extents = blueprint.memories.iter().map(Extent::new).collect();
-        let mut slot = Slot {
-            start,
-            blueprint,
-            extents,
-            frozen: None,
-            version: 0,
-            resets: 0,
-            fixed: 0,
-            kept: 0,
-            kept_growth: 0,
-            left: 0,
-            wrote_few: None,
-            grew: None,
-            is_spoilt: false,
-        };
+        let growth = Growth::none(&blueprint.memories);
+        let mut slot = Slot { start, blueprint, growth, frozen: None, version: 0, resets: 0, fixed: 0, kept: 0 };
         slot.map_parts(artifact)?;
         if slot.blueprint.hot.is_empty() {
             slot.follow()?;
@@ -184,7 +158,7 @@ impl Slot {
     /// it has to itself, page tables aside, and more where pages are counted twice.
     #[inline]
     pub(crate) fn resident(&self) -> usize {
-        self.fixed + self.kept + self.kept_growth + self.left
+        self.fixed + self.kept + self.growth.resident()
     }
 
     /// Gives the slot pages of its own.
@@ -222,7 +196,7 @@ impl Slot {
     pub(crate) fn hash(&mut self) -> [u8; 32] {
         let mut hasher = blake3::Hasher::new();
         let plan = &*self.blueprint;
-        for range in plan.accessible.iter().cloned().chain(self.growth()) {
+        for range in plan.accessible.iter().cloned().chain(self.grown()) {
             hasher.update(&(range.start as u64).to_le_bytes()).update(&(range.len() as u64).to_le_bytes());
             const PAGE: usize = 4096;
             let mut page = [0; PAGE];

@@ -1,8 +1,8 @@
 //! Idle slots in one place, and what they may keep resident.
 //!
-//! What comes in: slots that were reset, which know what they keep ([`Slot::resident`]), and whose memories may still be
-//! as large as they had grown ([`Slot::has_grown`]): they wait until there are [`TOGETHER`] of them. What goes out: whether one more
-//! may be kept. A stock counts for itself, behind its lock, against a part of the pool's limit that was granted to it; all
+//! What comes in: slots that were reset, which know what they keep ([`Slot::resident`]), and whose memories may still be as
+//! large as they had grown ([`Slot::has_grown`]): these wait until there are [`TOGETHER`] of them. What goes out: whether
+//! one more may be kept. A stock counts for itself, behind its lock, against a part of the pool's limit that was granted to it; all
 //! that stocks have in common is the sum of these parts, which is written only when one has to grow.
 
 use std::sync::Arc;
@@ -100,14 +100,12 @@ impl Stock {
     /// Makes all slots here fresh. Those where the system refuses it are unmapped.
     #[cold]
     pub(super) fn give_back_growth(&mut self) {
-        let waited = self.grown.iter().map(|idle| idle.slot.resident()).sum::<usize>();
-        self.resident -= waited;
         // A share in bindings that is here is not the last: who closes them has one, and looks here first.
         if Slot::give_back_together(self.grown.iter_mut().map(|idle| &mut *idle.slot)).is_err() {
             self.grown.clear();
         }
-        self.resident += self.grown.iter().map(|idle| idle.slot.resident()).sum::<usize>();
         self.slots.append(&mut self.grown);
+        self.resident = self.slots.iter().map(|idle| idle.slot.resident()).sum();
     }
 
     /// Whether a slot that keeps so many bytes may be put here as things are.

@@ -16,6 +16,7 @@
 //! # Safety
 //! As in `slot.rs`.
 
+use std::io::{self, ErrorKind};
 use std::ops::Range;
 use std::time::{Duration, Instant};
 
@@ -61,7 +62,7 @@ const ASK: u32 = 16;
 
 /// How far a memory reaches, in bytes, whole pages, never fewer than initially.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Extent {
+struct Extent {
     /// What is accessible.
     size: usize,
     /// What is mapped writable. From `size` on it is marked.
@@ -69,8 +70,39 @@ pub(super) struct Extent {
 }
 
 impl Extent {
-    pub(super) fn new(memory: &OwnMemory) -> Extent {
+    fn new(memory: &OwnMemory) -> Extent {
         Extent { size: memory.initial, open: memory.initial }
+    }
+}
+
+/// What a slot knows of it.
+#[derive(Debug)]
+pub(super) struct Growth {
+    /// Of each own memory.
+    extents: Vec<Extent>,
+    /// Bytes that are resident and closed.
+    kept: usize,
+    /// Bytes that are resident and left to [`Slot::give_back_together`].
+    left: usize,
+    /// Whether few bytes were written when the kernel was last asked.
+    wrote_few: Option<bool>,
+    /// When it was last given back or left.
+    last: Option<Instant>,
+    /// Whether it is not known what is accessible.
+    is_spoilt: bool,
+}
+
+impl Growth {
+    /// Of a slot whose memories have not grown.
+    pub(super) fn none(memories: &[OwnMemory]) -> Growth {
+        let extents = memories.iter().map(Extent::new).collect();
+        Growth { extents, kept: 0, left: 0, wrote_few: None, last: None, is_spoilt: false }
+    }
+
+    /// Bytes that it keeps resident after a reset.
+    #[inline]
+    pub(super) fn resident(&self) -> usize {
+        self.kept + self.left
     }
 }
 
@@ -79,7 +111,8 @@ impl Slot {
     /// zero. The size word is the caller's to write.
     ///
     /// # Errors
-    /// If the artifact reserves less, or the system refuses. Nothing has changed then.
+    /// If the artifact reserves less, or the system refuses. Nothing has changed then, but that the slot may not be reset any
+    /// more.
     pub(crate) fn set_memory_size(&mut self, memory: usize, bytes: u64) -> Result<(), SlotError> {
         let found = self.blueprint.memories.iter().position(|own| own.index == memory);
         let at = found.ok_or(SlotError::Malformed("an imported memory was to be resized in its importer's slot"))?;
@@ -87,7 +120,8 @@ impl Slot {
         if bytes > limit as u64 {
             return Err(SlotError::MemoryTooLarge { memory, wanted: bytes, reservation: limit as u64 });
         }
-        let (Extent { size, open }, new) = (self.extents[at], (bytes as usize).next_multiple_of(memory::page_size()));
+        let (Extent { size, open }, new) =
+            (self.growth.extents[at], (bytes as usize).next_multiple_of(memory::page_size()));
         if new <= size {
             return Ok(());
         }
@@ -95,71 +129,82 @@ impl Slot {
         // SAFETY: the ranges are parts of the memory's reservation.
         unsafe {
             if new > open {
-                match memory::open(self.at(start + open), new - open) {
-                    Ok(()) => self.extents[at].open = new,
+                match refusable(|| memory::open(self.at(start + open), new - open)) {
+                    Ok(()) => self.growth.extents[at].open = new,
                     Err(error) => return Err(refused(error)),
                 }
             }
             if size < open
-                && let Err(error) = memory::unmark(self.at(start + size), new.min(open) - size)
+                && let Err(error) = refusable(|| memory::unmark(self.at(start + size), new.min(open) - size))
             {
                 // What was opened just now is not marked. Nobody knows what is marked of the rest.
                 if new > open {
                     let _ = memory::close(self.at(start + open), new - open);
                 }
-                self.is_spoilt = true;
+                self.growth.is_spoilt = true;
                 return Err(refused(error));
             }
         }
-        self.extents[at].size = new;
+        self.growth.extents[at].size = new;
         Ok(())
     }
 
     /// What memories have grown by.
-    pub(super) fn growth(&self) -> impl Iterator<Item = Range<usize>> + Clone {
-        let memories = self.blueprint.memories.iter().zip(&self.extents);
+    pub(super) fn grown(&self) -> impl Iterator<Item = Range<usize>> + Clone {
+        let memories = self.blueprint.memories.iter().zip(&self.growth.extents);
         memories
             .map(|(memory, extent)| memory.start + memory.initial..memory.start + extent.size)
             .filter(|grown| !grown.is_empty())
     }
 
-    /// What is to become of what memories have grown by: the bytes of it to keep, or nothing if it is left to
-    /// [`Self::give_back_together`], as if at most `few` bytes of it were written, and the slot is one that may wait.
-    pub(super) fn growth_to_keep(&mut self, few: usize) -> Option<usize> {
-        let grown: usize = self.growth().map(|grown| grown.len()).sum();
-        let is_soon = grown > 0 && self.grew_before();
-        if few == 0 || !is_soon || grown > MARKED || self.fixed + self.kept > SMALL || !memory::has_markers() {
-            return Some(KEPT);
-        }
-        let is_to_ask = self.wrote_few.is_none() || self.resets.is_multiple_of(ASK);
-        let wrote_few = if grown <= few {
-            true
-        } else if is_to_ask {
-            let mut rest = few;
-            self.growth().all(|grown| self.for_each_written(grown, &mut rest, |_| ()).is_none())
-        } else {
-            // What is true of one instance is so of most.
-            self.wrote_few == Some(true)
-        };
-        self.wrote_few = Some(wrote_few);
-        if wrote_few {
-            self.left = grown.min(few);
-            return None;
-        }
-        // Pages that are kept would count as written the next time too.
-        Some(if is_to_ask { 0 } else { KEPT })
-    }
-
-    /// Whether the instance before this one grew too, a moment ago.
-    fn grew_before(&mut self) -> bool {
-        let before = self.grew.replace(Instant::now());
-        before.is_some_and(|before| before.elapsed() < soon())
-    }
-
     /// Whether a memory has grown: after a reset, whether that is left to [`Self::give_back_together`].
     #[inline]
     pub(crate) fn has_grown(&self) -> bool {
-        self.growth().next().is_some()
+        self.grown().next().is_some()
+    }
+
+    /// Gives back what memories have grown by, or leaves it to [`Self::give_back_together`]: see [`Slot::reset`].
+    ///
+    /// # Errors
+    /// As [`Slot::reset`].
+    pub(super) fn reset_growth(&mut self, few: usize) -> Result<(), SlotError> {
+        if self.growth.is_spoilt {
+            return Err(refused(ErrorKind::Other.into()));
+        }
+        if !self.has_grown() {
+            return Ok(());
+        }
+        match self.growth_to_keep(few) {
+            Some(kept) => self.give_back_growth(kept),
+            None => Ok(()),
+        }
+    }
+
+    /// The bytes to keep of what memories have grown by, or nothing if it is left, as it seems that no more than `few` of them
+    /// were written, and the slot is one that may wait.
+    fn growth_to_keep(&mut self, few: usize) -> Option<usize> {
+        let (now, grown) = (Instant::now(), self.grown().map(|grown| grown.len()).sum());
+        let is_soon = self.growth.last.replace(now).is_some_and(|last| now.duration_since(last) < soon());
+        if few == 0 || !is_soon || grown > MARKED || self.fixed + self.kept > SMALL || !memory::has_markers() {
+            return Some(KEPT);
+        }
+        if grown <= few {
+            self.growth.left = grown;
+            return None;
+        }
+        // What is true of one instance is so of most.
+        let known = self.growth.wrote_few.filter(|_| !self.resets.is_multiple_of(ASK));
+        let wrote_few = known.unwrap_or_else(|| {
+            let mut rest = few;
+            self.grown().all(|grown| self.for_each_written(grown, &mut rest, |_| ()).is_none())
+        });
+        self.growth.wrote_few = Some(wrote_few);
+        if wrote_few {
+            self.growth.left = few;
+            return None;
+        }
+        // Pages that are kept would count as written the next time that the kernel is asked.
+        Some(if known.is_none() { 0 } else { KEPT })
     }
 
     /// Makes grown memories as small as they were. Up to `kept` bytes of what was written are zeroed and kept for the next that
@@ -167,9 +212,9 @@ impl Slot {
     ///
     /// # Errors
     /// As [`Slot::reset`].
-    pub(super) fn give_back_growth(&mut self, kept: usize) -> Result<(), SlotError> {
+    fn give_back_growth(&mut self, kept: usize) -> Result<(), SlotError> {
         let mut keep = kept;
-        for grown in self.growth() {
+        for grown in self.grown() {
             let rest = self.for_each_written(grown.clone(), &mut keep, |written| {
                 self.restore(written, How::Store);
             });
@@ -178,7 +223,7 @@ impl Slot {
                 unsafe { memory::discard(self.at(rest), grown.end - rest) }.map_err(refused)?;
             }
         }
-        for (memory, extent) in self.blueprint.memories.iter().zip(&mut self.extents) {
+        for (memory, extent) in self.blueprint.memories.iter().zip(&mut self.growth.extents) {
             let (Extent { size, open }, at) = (*extent, |offset| self.start.wrapping_add(memory.start + offset));
             if open == memory.initial {
                 continue;
@@ -186,13 +231,13 @@ impl Slot {
             // SAFETY: what is mapped writable beyond the beginning is part of the memory's reservation, and was made so here.
             unsafe {
                 if size < open {
-                    memory::unmark(at(size), open - size).map_err(refused)?;
+                    refusable(|| memory::unmark(at(size), open - size)).map_err(refused)?;
                 }
-                memory::close(at(memory.initial), open - memory.initial).map_err(refused)?;
+                refusable(|| memory::close(at(memory.initial), open - memory.initial)).map_err(refused)?;
             }
             *extent = Extent::new(memory);
         }
-        self.kept_growth = self.kept_growth.max(kept - keep);
+        self.growth.kept = self.growth.kept.max(kept - keep);
         Ok(())
     }
 
@@ -202,21 +247,25 @@ impl Slot {
     /// As [`Slot::reset`], for all of them.
     pub(crate) fn give_back_together<'a>(slots: impl Iterator<Item = &'a mut Slot>) -> Result<(), SlotError> {
         let slots: Vec<_> = slots.collect();
-        let grown = slots.iter().flat_map(|slot| slot.growth().map(|grown| (slot.at(grown.start), grown.len())));
+        let grown = slots.iter().flat_map(|slot| slot.grown().map(|grown| (slot.at(grown.start), grown.len())));
         // SAFETY: the ranges are accessible, anonymous memory of the slots.
-        unsafe { memory::mark(grown) }.map_err(refused)?;
+        refusable(|| unsafe { memory::mark(grown) }).map_err(refused)?;
         for slot in slots {
-            slot.blueprint
-                .memories
-                .iter()
-                .zip(&mut slot.extents)
-                .for_each(|(memory, extent)| extent.size = memory.initial);
-            slot.left = 0;
+            let memories = slot.blueprint.memories.iter().zip(&mut slot.growth.extents);
+            memories.for_each(|(memory, extent)| extent.size = memory.initial);
+            slot.growth.left = 0;
         }
         Ok(())
     }
 }
 
-fn refused(source: std::io::Error) -> SlotError {
+/// A call of the system that tests have refused (`reset::refusals`).
+fn refusable(call: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    #[cfg(test)]
+    super::reset::refusals::call()?;
+    call()
+}
+
+fn refused(source: io::Error) -> SlotError {
     SlotError::os("give grown memory back")(source)
 }

@@ -10,7 +10,6 @@
 //! # Safety
 //! As in `slot.rs`.
 
-use std::io::ErrorKind;
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -59,7 +58,7 @@ pub(super) mod refusals {
         pub(crate) static AFTER: Cell<Option<usize>> = const { Cell::new(None) };
     }
 
-    pub(super) fn call() -> io::Result<()> {
+    pub(crate) fn call() -> io::Result<()> {
         match AFTER.get() {
             Some(0) => Err(io::ErrorKind::OutOfMemory.into()),
             left => {
@@ -93,12 +92,7 @@ impl Slot {
     /// If the system refuses something. The slot is then neither fresh nor of any use.
     pub(crate) fn reset(&mut self, few: usize) -> Result<(), SlotError> {
         self.resets = self.resets.wrapping_add(1);
-        if self.is_spoilt {
-            return Err(SlotError::os("reset an instance whose memory could not grow")(ErrorKind::Other.into()));
-        }
-        if let Some(kept) = self.growth_to_keep(few) {
-            self.give_back_growth(kept)?;
-        }
+        self.reset_growth(few)?;
         self.restore_pieces(&self.blueprint.pinned_pieces, How::Store);
         match self.frozen.take() {
             Some(frozen) if !frozen.late.is_open() => self.restore_set(frozen)?,

@@ -351,6 +351,10 @@ fn grow_a_pooled_slot(artifact: &Artifact, expected: [u8; 32]) -> *mut u8 {
 
 #[test]
 fn slots_whose_memories_have_grown_wait_for_others() {
+    if !has_markers() {
+        println!("left out: this kernel has no markers");
+        return;
+    }
     let artifact = TestArtifact::new().open();
     let expected = fresh(&artifact).hash();
     let idle = |count: usize| (expected, vec![expected; count]);
@@ -402,6 +406,7 @@ fn memories_grow_up_to_their_reservation() {
 #[test]
 fn what_memories_grew_by_is_left_if_little_of_it_was_written() {
     if !has_markers() {
+        println!("left out: this kernel has no markers");
         return;
     }
     let artifact = TestArtifact::new().open();
@@ -452,6 +457,87 @@ fn memories_of_several_slots_are_given_back_together() {
             assert!((1..=pages).all(|page| faults(slot, BASE + page * WASM_PAGE)));
         }
     }
+}
+
+/// A slot whose memory once had three pages more, which are marked now.
+fn marked(artifact: &Artifact) -> Slot {
+    let mut slot = fresh(artifact);
+    for _ in 0..2 {
+        slot.set_memory_size(0, 4 * WASM_PAGE).unwrap();
+        reset_leaving(&mut slot, usize::MAX);
+    }
+    slot
+}
+
+#[test]
+fn instances_that_do_not_grow_need_nothing_of_those_before() {
+    let artifact = TestArtifact::new().open();
+    let mut slot = marked(&artifact);
+    refusals::AFTER.set(Some(0));
+    assert!(!reset_leaving(&mut slot, usize::MAX) && !reset_leaving(&mut slot, 0));
+    refusals::AFTER.set(None);
+    assert_eq!(slot.hash(), fresh(&artifact).hash());
+}
+
+#[test]
+fn a_memory_that_the_system_does_not_let_grow_is_as_it_was() {
+    if !has_markers() {
+        println!("left out: this kernel has no markers");
+        return;
+    }
+    let artifact = TestArtifact::new().open();
+    let expected = fresh(&artifact).hash();
+    // To where it was before, or beyond; which call is refused; and whether the slot can be used again.
+    for (pages, after, is_usable) in [(3, 0, false), (6, 1, false), (6, 0, true)] {
+        let mut slot = marked(&artifact);
+        refusals::AFTER.set(Some(after));
+        let error = slot.set_memory_size(0, pages * WASM_PAGE).unwrap_err();
+        refusals::AFTER.set(None);
+        assert!(matches!(error, SlotError::Os { what: "grow a memory", .. }), "{error}");
+        assert!((1..6).all(|page| faults(&slot, BASE + page * WASM_PAGE)));
+        assert_eq!((slot.hash(), slot.reset(0).is_ok()), (expected, is_usable));
+    }
+}
+
+#[test]
+fn slots_whose_memories_cannot_be_given_back_are_unmapped() {
+    let artifact = TestArtifact::new().open();
+    let pool = &artifact.inner().pool;
+    let expected = fresh(&artifact).hash();
+    // One by itself, and the last of eight that wait, each after its second guest.
+    for guests in [1, if has_markers() { 16 } else { 1 }] {
+        for _ in 1..guests {
+            grow_a_pooled_slot(&artifact, expected);
+        }
+        let mut slot = pool.take(artifact.inner()).unwrap().0;
+        slot.set_memory_size(0, 2 * WASM_PAGE).unwrap();
+        refusals::AFTER.set(Some(0));
+        pool.give_back(slot, None);
+        refusals::AFTER.set(None);
+        assert_eq!((pool.resident(), artifact.slot_hashes().unwrap().1), (0, vec![]));
+    }
+    grow_a_pooled_slot(&artifact, expected);
+    assert_eq!(artifact.slot_hashes().unwrap(), (expected, vec![expected]));
+}
+
+#[test]
+fn a_slot_that_waits_is_used_where_no_other_can_be_mapped() {
+    let mut parts = TestArtifact::new();
+    // Two such slots fit into the addresses of a process at most.
+    parts.meta.header.layout.slot_size = 1 << 46;
+    let artifact = parts.open();
+    let pool = &artifact.inner().pool;
+    let expected = fresh(&artifact).hash();
+    // All that there is room for.
+    let all: Vec<_> = std::iter::from_fn(|| pool.take(artifact.inner()).ok()).collect();
+    let starts: Vec<_> = all.iter().map(|(slot, _)| slot.start()).collect();
+    all.into_iter().for_each(|(slot, _)| drop(pool.give_back(slot, None)));
+    // Each waits after its second guest.
+    for _ in 0..6 * starts.len() {
+        assert!(starts.contains(&grow_a_pooled_slot(&artifact, expected)));
+    }
+    assert!(!starts.is_empty() && starts.len() <= 2);
+    assert_eq!(artifact.slot_hashes().unwrap_err().to_string(), Slot::map(artifact.inner()).unwrap_err().to_string());
 }
 
 #[test]
