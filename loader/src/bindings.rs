@@ -2,8 +2,8 @@
 //!
 //! What comes in: an artifact and what the linker found for each import. What goes out: the host words of an instance
 //! as a template in which only three kinds of words are missing: context, record, and the bases in the cells of host
-//! functions: the own one, or the cell itself. Imports of live instances are the exception: their cells are looked up, and their types checked, when an
-//! instance is made.
+//! functions, which are the own one or the cell itself. Imports of live instances are the exception: their cells are
+//! looked up, and their types checked, when an instance is made.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -57,8 +57,9 @@ pub(crate) struct Bindings {
     pub(crate) component: Option<Arc<dyn Send + Sync>>,
     /// Whether no more instances are made with them.
     closed: AtomicBool,
-    /// The closures that the template points to.
-    _functions: Box<[(HostFunc, Apart<Callee>)]>,
+    /// What the template points to, and the closures that this points to.
+    _callees: Apart<Callee>,
+    _functions: Box<[HostFunc]>,
 }
 
 impl std::fmt::Debug for Bindings {
@@ -96,29 +97,23 @@ impl Bindings {
         let mut set = |offset: usize, word: usize| template[offset / 8] = word as u64;
         set(HostWords::BUILTINS as usize, builtins::table().expose_provenance());
         let (mut sources, mut linked, mut functions) = (vec![], vec![], vec![]);
-        let (mut own_bases, mut own_cells) = (vec![], vec![]);
+        let (mut own_bases, mut own_cells, mut callees) = (vec![], vec![], vec![]);
         for ((row, import), found) in (0..).zip(&plan.imports).zip(found) {
             match found {
                 Found::Host(function) => {
                     let word = |offset: i32| import.cell + offset as usize;
-                    let callee = Apart::from(vec![function.callee(import.cell)]);
-                    match function.switch() {
-                        Some(switch) => {
-                            set(word(FuncImport::CODE), switch);
-                            own_cells.push(import.cell);
-                        }
-                        None => {
-                            set(
-                                word(FuncImport::CODE),
-                                text.wrapping_add(import.host_thunk as usize).expose_provenance(),
-                            );
-                            own_bases.push(word(FuncImport::BASE));
-                        }
-                    }
+                    let code = if let Some(switch) = function.switch() {
+                        own_cells.push(import.cell);
+                        switch
+                    } else {
+                        own_bases.push(word(FuncImport::BASE));
+                        text.wrapping_add(import.host_thunk as usize).expose_provenance()
+                    };
+                    set(word(FuncImport::CODE), code);
                     // Whoever calls it as an export goes by the artifact's host thunk: the host, and other instances.
                     set(word(FuncImport::HOST_CALL), function.call_address());
-                    set(word(FuncImport::HOST_DATA), callee.as_ptr().expose_provenance());
-                    functions.push((function, callee));
+                    callees.push(function.callee(import.cell));
+                    functions.push(function);
                     sources.push(Source::Host);
                 }
                 Found::Linked(item) => {
@@ -126,6 +121,10 @@ impl Bindings {
                     sources.push(Source::Linked(item));
                 }
             }
+        }
+        let callees = Apart::from(callees);
+        for callee in &*callees {
+            set(callee.cell + FuncImport::HOST_DATA as usize, (&raw const *callee).expose_provenance());
         }
         Bindings {
             artifact,
@@ -137,6 +136,7 @@ impl Bindings {
             template: template.into(),
             component: None,
             closed: AtomicBool::new(false),
+            _callees: callees,
             _functions: functions.into(),
         }
     }

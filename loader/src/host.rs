@@ -214,18 +214,12 @@ pub(crate) mod results {
 }
 
 /// Whether parameters, after one word more, and results are numbers that conventions have in registers.
-const fn fit_registers(params: &[ValType], results: &[ValType]) -> bool {
-    const fn count(types: &[ValType], first: ValType, second: ValType) -> usize {
-        let (mut count, mut at) = (0, 0);
-        while at < types.len() {
-            count += (types[at] as u8 == first as u8 || types[at] as u8 == second as u8) as usize;
-            at += 1;
-        }
-        count
-    }
-    let (integers, floats) = (count(params, ValType::I32, ValType::I64), count(params, ValType::F32, ValType::F64));
-    let result = count(results, ValType::I32, ValType::I64) + count(results, ValType::F32, ValType::F64);
-    integers <= 5 && floats <= 8 && integers + floats == params.len() && result == results.len() && result <= 1
+fn fit_registers(params: &[ValType], results: &[ValType]) -> bool {
+    let count = |types: &[ValType], of: [ValType; 2]| types.iter().filter(|ty| of.contains(ty)).count();
+    let integers = |types: &[ValType]| count(types, [ValType::I32, ValType::I64]);
+    let floats = |types: &[ValType]| count(types, [ValType::F32, ValType::F64]);
+    let are_numbers = |types: &[ValType]| integers(types) + floats(types) == types.len();
+    are_numbers(params) && are_numbers(results) && integers(params) <= 5 && floats(params) <= 8 && results.len() <= 1
 }
 
 macro_rules! closures {

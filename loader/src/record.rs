@@ -167,7 +167,8 @@ unsafe fn write_words(words: *mut u8, record: *mut InstanceRecord) {
             words.add(*cell).cast::<usize>().write(base);
         }
         for cell in &*bindings.own_cells {
-            word(*cell as i32 + FuncImport::BASE).write(words.add(*cell).expose_provenance());
+            let cell = words.add(*cell);
+            cell.add(FuncImport::BASE as usize).cast::<usize>().write(cell.expose_provenance());
         }
         for (row, item) in &bindings.linked {
             let cell = bindings.plan.imports[*row as usize].cell as i32;

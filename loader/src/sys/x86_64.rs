@@ -265,9 +265,8 @@ unsafe extern "C" fn trap_exit() {
 /// The body of all switches: `$words`, so that `rdi` has the host words; from the guest's stack to the host's, `$call`,
 /// `$after`, and back.
 ///
-/// `rax`, `rcx`, `rdx`, `rdi`, `rsi`, `r8` and `r9` may hold parameters or results, so only `r10` and `r11` are
-/// ours, and `rax` where `$words` and `$call` take it to be.
-/// Nothing is written to the guest's stack: it may end right below the return address.
+/// `rax`, `rcx`, `rdx`, `rdi`, `rsi`, `r8` and `r9` may hold parameters or results, so only `r10` and `r11` are ours. Nothing
+/// is written to the guest's stack: it may end right below the return address.
 macro_rules! switch_to_host {
     ([$($words:literal),*], [$($call:literal),*], [$($after:literal),*], $($operands:tt)*) => {
         std::arch::naked_asm!(
@@ -348,6 +347,7 @@ pub(crate) fn register_switch() -> Option<usize> {
 #[unsafe(naked)]
 unsafe extern "C" fn switch_in_registers() {
     switch_to_host!(
+        // `rax` keeps the cell: no parameter is in it, and the convention of compiled functions does not preserve it.
         ["mov r10, [rdi + {data}]", "mov rax, rdi", "sub rdi, [r10 + {cell}]"],
         ["mov rdi, rax", "mov rax, [rax + {data}]", "call qword ptr [rax + {in_registers}]"],
         // What is returned is the bits of a result of either kind.
