@@ -1,7 +1,7 @@
 //! What runs in a process of its own, so that its CPU time and peak memory can be told apart.
 
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::{Result, density, guests, peer, plain};
@@ -45,10 +45,10 @@ pub(crate) fn cpu_time() -> Duration {
 }
 
 /// CPU time of a running process: of all its threads, also those that have ended.
-pub(crate) fn cpu_time_of(process: &Child) -> Result<Duration> {
+pub(crate) fn cpu_time_of(process: u32) -> Result<Duration> {
     let mut clock = 0;
     // SAFETY: the pointer is to a live value of the type the call fills in.
-    match unsafe { libc::clock_getcpuclockid(process.id() as libc::pid_t, &mut clock) } {
+    match unsafe { libc::clock_getcpuclockid(process as libc::pid_t, &mut clock) } {
         0 => read_clock(clock),
         error => Err(std::io::Error::from_raw_os_error(error).into()),
     }

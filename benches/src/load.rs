@@ -13,6 +13,7 @@
 //! first made to answer more requests at once than it has clients, so many that every worker gets more than there are
 //! clients. These are as heavy as any that follow, because a slot also keeps the pages that its guests wrote.
 
+use std::iter::Sum;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
@@ -199,12 +200,22 @@ struct Site {
     rest: Vec<Rest>,
 }
 
-/// A server that has nothing to do.
-#[derive(Clone, Copy)]
+/// A server that has nothing to do, or one process of it.
+#[derive(Clone, Copy, Default)]
 struct Rest {
     resident_kib: u64,
     mappings: usize,
     descriptors: usize,
+}
+
+impl Sum for Rest {
+    fn sum<I: Iterator<Item = Rest>>(processes: I) -> Rest {
+        processes.fold(Rest::default(), |sum, one| Rest {
+            resident_kib: sum.resident_kib + one.resident_kib,
+            mappings: sum.mappings + one.mappings,
+            descriptors: sum.descriptors + one.descriptors,
+        })
+    }
 }
 
 /// What came of the turns of one kind.
@@ -356,7 +367,7 @@ async fn rest(sites: &mut [Site], minute: u32) -> Result<()> {
         }
         // The connection that asked is still to be closed.
         sleep(Duration::from_millis(200)).await;
-        let rest = measure(&site.server.proc())?;
+        let rest = site.server.folders()?.iter().map(|folder| measure(folder)).sum::<Result<Rest>>()?;
         let Rest { resident_kib, mappings, descriptors } = rest;
         println!("{minute:<8} {:<8} {resident_kib:>8} KiB {mappings:>9} {descriptors:>12}", site.name);
         site.rest.push(rest);

@@ -1,4 +1,4 @@
-//! Servers, each a process of its own: `precast serve` and its peers.
+//! Servers, each a process of its own, or several: `precast serve` and its peers.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -36,14 +36,22 @@ impl Server {
         Ok(server)
     }
 
-    /// CPU time so far.
+    /// CPU time so far, of all its processes.
     pub(crate) fn cpu_time(&self) -> Result<Duration> {
-        child::cpu_time_of(&self.process)
+        self.processes()?.into_iter().map(child::cpu_time_of).sum()
     }
 
-    /// The process's folder in `/proc`.
-    pub(crate) fn proc(&self) -> PathBuf {
-        format!("/proc/{}", self.process.id()).into()
+    /// The folders of its processes in `/proc`.
+    pub(crate) fn folders(&self) -> Result<Vec<PathBuf>> {
+        Ok(self.processes()?.into_iter().map(|id| format!("/proc/{id}").into()).collect())
+    }
+
+    /// The process that was started, and those that it started.
+    fn processes(&self) -> Result<Vec<u32>> {
+        let first = self.process.id();
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children"))?;
+        let children = children.split_whitespace().map(str::parse);
+        Ok(std::iter::once(Ok(first)).chain(children).collect::<std::result::Result<_, _>>()?)
     }
 }
 

@@ -283,7 +283,9 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
     pub(crate) addr: SocketAddr,
 
-    /// How many threads serve [default: one for each CPU]
+    /// How many processes serve [default: one for each CPU]
+    ///
+    /// While a profile is recorded, one.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(crate) workers: Option<u16>,
 
@@ -339,11 +341,23 @@ pub(crate) struct ServeArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) record_profile: Option<PathBuf>,
 
+    /// To be one of these processes: what the first one starts them with
+    #[arg(long, hide = true)]
+    pub(crate) worker: bool,
+
     #[command(flatten)]
     pub(crate) cache: CacheArgs,
 
     #[command(flatten)]
     pub(crate) codegen: CodegenArgs,
+}
+
+impl ServeArgs {
+    /// How many processes serve.
+    pub(crate) fn workers(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, usize::from);
+        if self.record_profile.is_some() { 1 } else { self.workers.map_or_else(cores, usize::from) }
+    }
 }
 
 /// Call a function or make requests, and compile an artifact that starts from there

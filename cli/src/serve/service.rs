@@ -29,9 +29,7 @@ struct Inner {
     template: Template,
     log: AccessLog,
     failures: Arc<Failures>,
-    stats: Arc<[Stats]>,
-    /// Which of the counters are the worker's.
-    index: usize,
+    stats: Arc<Stats>,
 }
 
 impl Service {
@@ -40,23 +38,18 @@ impl Service {
         template: Template,
         log: AccessLog,
         failures: Arc<Failures>,
-        stats: Arc<[Stats]>,
-        index: usize,
+        stats: Arc<Stats>,
     ) -> Self {
         let (told, counted) = (failures.clone(), stats.clone());
         let proxy = proxy.on_failure(move |error| {
-            counted[index].fail_late();
+            counted.fail_late();
             told.tell(error);
         });
-        Self(Arc::new(Inner { proxy, template, log, failures, stats, index }))
-    }
-
-    pub(crate) fn index(&self) -> usize {
-        self.0.index
+        Self(Arc::new(Inner { proxy, template, log, failures, stats }))
     }
 
     pub(crate) fn stats(&self) -> &Stats {
-        &self.0.stats[self.0.index]
+        &self.0.stats
     }
 
     /// Answers a request. Whatever goes wrong is an answer too.

@@ -1,8 +1,11 @@
 //! What a worker counts, and how it is shown.
 //!
-//! Each worker writes its own counters, on cache lines of their own; who shows them adds them up.
+//! Each worker has its own counters; who shows them asks all for [`Counts`] and adds these up.
 
-use std::fmt::Write;
+use std::array;
+use std::fmt::{self, Display, Write};
+use std::iter::Sum;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -57,70 +60,126 @@ impl Outcome {
 /// Upper bounds of the latencies that are counted apart, in microseconds: powers of two.
 const BUCKETS: usize = 26;
 
+/// Where each counter is. Of requests: begun.
+const STARTED: usize = 0;
+
+/// Of connections: opened, and closed.
+const CONNECTIONS: usize = 1;
+const CLOSED: usize = 2;
+
+/// After the answer: nobody's request fails by it.
+const LATE_FAILURES: usize = 3;
+
+/// The sum of all requests' latencies.
+const MICROSECONDS: usize = 4;
+
+/// One for each [`Outcome`].
+const OUTCOMES: usize = 5;
+
+/// One for each bucket, and one for what is beyond.
+const LATENCIES: usize = OUTCOMES + Outcome::ALL.len();
+
+const COUNTERS: usize = LATENCIES + BUCKETS + 1;
+
 /// A worker's counters.
-#[derive(Default)]
-#[repr(align(128))]
-pub(crate) struct Stats {
-    started: AtomicU64,
-    outcomes: [AtomicU64; Outcome::ALL.len()],
-    connections: AtomicU64,
-    closed: AtomicU64,
-    /// After the answer: nobody's request fails by it.
-    late_failures: AtomicU64,
-    microseconds: AtomicU64,
-    latencies: [AtomicU64; BUCKETS + 1],
+pub(crate) struct Stats([AtomicU64; COUNTERS]);
+
+impl Default for Stats {
+    fn default() -> Self {
+        Stats(array::from_fn(|_| AtomicU64::new(0)))
+    }
 }
 
 impl Stats {
     pub(crate) fn begin(&self) {
-        self.started.fetch_add(1, Relaxed);
+        self.add(STARTED, 1);
     }
 
     pub(crate) fn end(&self, outcome: Outcome, took: Duration) {
         let microseconds = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
         let bucket = (u64::BITS - microseconds.leading_zeros()) as usize;
-        self.outcomes[outcome as usize].fetch_add(1, Relaxed);
-        self.microseconds.fetch_add(microseconds, Relaxed);
-        self.latencies[bucket.min(BUCKETS)].fetch_add(1, Relaxed);
+        self.add(OUTCOMES + outcome as usize, 1);
+        self.add(MICROSECONDS, microseconds);
+        self.add(LATENCIES + bucket.min(BUCKETS), 1);
     }
 
     pub(crate) fn connect(&self) {
-        self.connections.fetch_add(1, Relaxed);
+        self.add(CONNECTIONS, 1);
     }
 
     pub(crate) fn disconnect(&self) {
-        self.closed.fetch_add(1, Relaxed);
+        self.add(CLOSED, 1);
     }
 
     pub(crate) fn fail_late(&self) {
-        self.late_failures.fetch_add(1, Relaxed);
+        self.add(LATE_FAILURES, 1);
+    }
+
+    /// What was counted so far.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts(array::from_fn(|at| self.0[at].load(Relaxed)))
+    }
+
+    fn add(&self, counter: usize, more: u64) {
+        self.0[counter].fetch_add(more, Relaxed);
     }
 }
 
-/// All workers' counters as text, one number per line, in the format that Prometheus reads.
-pub(crate) fn show(all: &[Stats]) -> String {
-    let sum =
-        |counter: &dyn Fn(&Stats) -> &AtomicU64| all.iter().map(|stats| counter(stats).load(Relaxed)).sum::<u64>();
+/// What was counted, by one worker or several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts([u64; COUNTERS]);
+
+impl Default for Counts {
+    fn default() -> Self {
+        Counts([0; COUNTERS])
+    }
+}
+
+impl Sum for Counts {
+    fn sum<I: Iterator<Item = Counts>>(all: I) -> Counts {
+        all.fold(Counts::default(), |sum, one| Counts(array::from_fn(|at| sum.0[at] + one.0[at])))
+    }
+}
+
+/// The numbers, each after a space but the first.
+impl Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, rest @ ..] = &self.0;
+        write!(f, "{first}")?;
+        rest.iter().try_for_each(|count| write!(f, " {count}"))
+    }
+}
+
+impl FromStr for Counts {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Counts, ()> {
+        let counts: Result<Vec<u64>, _> = text.split(' ').map(str::parse).collect();
+        Ok(Counts(counts.map_err(|_| ())?.try_into().map_err(|_| ())?))
+    }
+}
+
+/// Counts as text, one number per line, in the format that Prometheus reads.
+pub(crate) fn show(Counts(counts): &Counts) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: u64| writeln!(text, "precast_{name} {value}").unwrap_or_default();
-    let ended: u64 = (0..Outcome::ALL.len()).map(|at| sum(&|stats| &stats.outcomes[at])).sum();
-    let started = sum(&|stats| &stats.started);
-    line("requests_total", started);
-    line("requests_in_flight", started.saturating_sub(ended));
-    for (at, outcome) in Outcome::ALL.into_iter().enumerate() {
-        line(&format!("requests_ended_total{{outcome=\"{}\"}}", outcome.name()), sum(&|stats| &stats.outcomes[at]));
+    let outcomes = &counts[OUTCOMES..LATENCIES];
+    let ended: u64 = outcomes.iter().sum();
+    line("requests_total", counts[STARTED]);
+    line("requests_in_flight", counts[STARTED].saturating_sub(ended));
+    for (outcome, count) in Outcome::ALL.into_iter().zip(outcomes) {
+        line(&format!("requests_ended_total{{outcome=\"{}\"}}", outcome.name()), *count);
     }
-    line("failures_after_answer_total", sum(&|stats| &stats.late_failures));
-    let connections = sum(&|stats| &stats.connections);
-    line("connections_total", connections);
-    line("connections_open", connections.saturating_sub(sum(&|stats| &stats.closed)));
+    line("failures_after_answer_total", counts[LATE_FAILURES]);
+    line("connections_total", counts[CONNECTIONS]);
+    line("connections_open", counts[CONNECTIONS].saturating_sub(counts[CLOSED]));
     let mut below = 0;
-    for bucket in 0..=BUCKETS {
-        below += sum(&|stats| &stats.latencies[bucket]);
+    for (bucket, count) in counts[LATENCIES..].iter().enumerate() {
+        below += count;
         let bound = if bucket == BUCKETS { "+Inf".into() } else { ((1u64 << bucket) as f64 / 1e6).to_string() };
         line(&format!("request_seconds_bucket{{le=\"{bound}\"}}"), below);
     }
-    let seconds = sum(&|stats| &stats.microseconds) as f64 / 1e6;
+    let seconds = counts[MICROSECONDS] as f64 / 1e6;
     writeln!(text, "precast_request_seconds_sum {seconds}").unwrap_or_default();
     writeln!(text, "precast_request_seconds_count {ended}").unwrap_or_default();
     text
@@ -138,7 +197,7 @@ mod tests {
             stats.begin();
             stats.end(Outcome::Trap, Duration::from_micros(3));
         }
-        let text = show(&all);
+        let text = show(&all.iter().map(Stats::counts).sum());
         let has = |line: &str| assert!(text.lines().any(|found| found == line), "{line}\n{text}");
         has("precast_requests_total 4");
         has("precast_requests_in_flight 2");

@@ -1,137 +1,127 @@
-//! A worker: one thread, one listening socket, one runtime, and a task for each connection.
+//! A worker: a process with a thread that serves, and one that hears what the first process says.
+//!
+//! It is a process and not a thread because threads have one address space: whenever a guest gives memory back, all
+//! processors that run the process have to be told, which takes longer than everything else that a small guest does.
+//! It serves with an artifact, grants and counters of its own, so that nothing that changes is another worker's.
 
-use std::io;
-use std::net::{SocketAddr, TcpListener};
-use std::time::Duration;
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
-use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use precast_wasi::http::Proxy;
+use precast_wasi::preview2::Ctx;
+use tokio::runtime::Builder;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
-use super::control::End;
+use super::channel::{Channel, Order, Report};
+use super::connections::{self, Listener};
+use super::log::{AccessLog, Failures};
 use super::service::Service;
+use super::stats::Stats;
+use super::{bind, grants, template};
+use crate::args::ServeArgs;
+use crate::artifact::Source;
 use crate::error::Error;
+use crate::{input, output, profile};
 
-/// Connections that may wait to be accepted, of each worker.
-const BACKLOG: i32 = 1024;
+/// How far the end has come.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    Serving,
+    Ending,
+    Over,
+}
 
-/// How long a client may take for the head of a request.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// What is known of the end.
+#[derive(Clone)]
+pub(super) struct End(watch::Receiver<Phase>);
 
-/// How long a worker waits when the process has no descriptors left.
-const BREATH: Duration = Duration::from_millis(50);
-
-/// A socket to listen on.
-pub(crate) struct Listener(TcpListener);
-
-impl Listener {
-    pub(crate) fn addr(&self) -> Result<SocketAddr, Error> {
-        self.0.local_addr().map_err(|error| Error::context("the listening socket has no address", error))
+impl End {
+    /// Waits until nothing new is to be begun.
+    pub(super) async fn begun(&mut self) {
+        self.reached(Phase::Ending).await;
     }
 
-    /// From now on clients can connect.
-    pub(crate) fn listen(&self) -> Result<(), Error> {
-        let listening = rustix::net::listen(&self.0, BACKLOG);
-        listening.map_err(|error| Error::context("cannot listen", io::Error::from(error)))
+    /// Waits until nothing is waited for any more.
+    pub(super) async fn over(&mut self) {
+        self.reached(Phase::Over).await;
+    }
+
+    async fn reached(&mut self, wanted: Phase) {
+        // A sender that is gone counts as the end.
+        _ = self.0.wait_for(|phase| *phase >= wanted).await;
     }
 }
 
-/// Sockets for so many workers, all on one address, where nobody can connect yet. The system chooses a port for port 0.
-pub(crate) fn bind_all(addr: SocketAddr, workers: usize) -> Result<Vec<Listener>, Error> {
-    let failed = |error| Error::context(format_args!("cannot listen on {addr}"), error);
-    // Who else listens there is refused, which sockets that share their address are not.
-    if addr.port() != 0 {
-        drop(bind(addr, false).map_err(failed)?);
+/// Serves as the first process says, which has checked the arguments.
+pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Error> {
+    let runtime = Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
+    runtime.block_on(obey(args))
+}
+
+fn cannot_start(error: std::io::Error) -> Error {
+    Error::context("a worker cannot start", error)
+}
+
+async fn obey(args: &ServeArgs) -> Result<ExitCode, Error> {
+    // These are the first process's, even if all processes have them, of a terminal or a service manager. What they do
+    // by default is off from now on.
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::user_defined1()] {
+        drop(signal(kind).map_err(cannot_start)?);
     }
-    let first = bind(addr, true).map_err(failed)?;
-    let addr = first.local_addr().map_err(failed)?;
-    let mut listeners = vec![Listener(first)];
-    while listeners.len() < workers {
-        listeners.push(Listener(bind(addr, true).map_err(failed)?));
-    }
-    Ok(listeners)
-}
+    let mut channel = Channel::inherited().map_err(cannot_start)?;
+    let Some(Order::Begin { addr, artifact }) = channel.next().await else {
+        return Err(Error::Usage("--worker is what precast serve starts its own processes with".into()));
+    };
+    let source = Source::File(PathBuf::from(format!("/proc/self/fd/{artifact}")));
+    let artifact = match args.record_profile {
+        Some(_) => profile::open(&source)?,
+        None => source.open().map_err(|error| {
+            Error::context(format_args!("cannot open `{}`", input::display_name(&args.file)), error.kind)
+        })?,
+    };
+    artifact.limit_idle_memory(args.idle_memory / args.workers() as u64);
 
-fn bind(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
-    let family = if addr.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, flags, None)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    sockopt::set_socket_reuseport(&socket, shared)?;
-    rustix::net::bind(&socket, &addr)?;
-    Ok(TcpListener::from(socket))
-}
+    let (tell, mut denials) = mpsc::unbounded_channel();
+    let told = Mutex::new(BTreeSet::new());
+    let template = template(&grants(args)?, &args.file, move |denial| {
+        if told.lock().unwrap_or_else(PoisonError::into_inner).insert(denial.grant.clone()) {
+            let (grant, text) = (output::printable(&denial.grant), output::printable(&denial.to_string()));
+            _ = tell.send(Report::Denied { grant, text });
+        }
+    })?;
+    let proxy = Proxy::new(bind(&artifact, args)?, |ctx: &mut Ctx| ctx).timeout(Some(args.timeout));
+    let (log, stats) = (AccessLog::open(args.access_log.as_ref())?, Arc::new(Stats::default()));
+    let service = Service::new(proxy, template, log, Arc::new(Failures::default()), stats.clone());
 
-/// Serves until the end, and then what is under way, for as long as is left for that.
-pub(crate) fn run(listener: Listener, service: Service, end: End) -> Result<(), Error> {
-    let failed = |error| Error::context("a worker cannot start", error);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(async {
-        let listener = tokio::net::TcpListener::from_std(listener.0).map_err(failed)?;
-        accept_all(listener, service, end).await;
-        Ok(())
-    })
-    // Connections that are still open, with the guests that work for them, go with the runtime.
-}
-
-async fn accept_all(listener: tokio::net::TcpListener, service: Service, mut end: End) {
-    // Each connection holds a sender: the receiver ends with the last of them.
-    let (open, mut closed) = mpsc::channel::<()>(1);
+    let listener = Listener::shared(addr)?;
+    listener.listen()?;
+    let phase = watch::Sender::new(Phase::Serving);
+    let end = End(phase.subscribe());
+    let serve = move || connections::run(listener, service, end);
+    let thread = std::thread::Builder::new().name("precast-worker".into()).spawn(serve).map_err(cannot_start)?;
+    channel.tell(Report::Ready).await;
     loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            () = end.begun() => break,
-        };
-        match accepted {
-            Ok((stream, peer)) => spawn(stream, peer, service.clone(), end.clone(), open.clone()),
-            Err(error) if is_of_the_connection(&error) => {}
-            Err(_) => tokio::time::sleep(BREATH).await,
+        tokio::select! {
+            order = channel.next() => match order {
+                Some(Order::Count) => channel.tell(Report::Counted(stats.counts())).await,
+                Some(Order::End) => _ = phase.send_replace(Phase::Ending),
+                Some(Order::Stop) => _ = phase.send_replace(Phase::Over),
+                // There is no server any more that this is a part of. The guest at work may need long to notice.
+                Some(Order::Begin { .. }) | None => std::process::exit(1),
+            },
+            Some(denied) = denials.recv() => channel.tell(denied).await,
+            () = phase.closed() => break,
         }
     }
-    // What the kernel has accepted for us would be cut off.
-    while let Some(Ok((stream, peer))) = futures_util::FutureExt::now_or_never(listener.accept()) {
-        spawn(stream, peer, service.clone(), end.clone(), open.clone());
+    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    while let Ok(denied) = denials.try_recv() {
+        channel.tell(denied).await;
     }
-    drop((listener, open));
-    tokio::select! {
-        _ = closed.recv() => {}
-        () = end.over() => {}
+    if let Some(path) = &args.record_profile {
+        profile::write(path, &artifact)?;
     }
-}
-
-fn is_of_the_connection(error: &io::Error) -> bool {
-    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset, Interrupted};
-    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset | Interrupted)
-}
-
-fn spawn(stream: TcpStream, peer: SocketAddr, service: Service, end: End, open: mpsc::Sender<()>) {
-    tokio::spawn(async move {
-        connection(stream, peer, service, end).await;
-        drop(open);
-    });
-}
-
-async fn connection(stream: TcpStream, peer: SocketAddr, service: Service, mut end: End) {
-    let stats = service.clone();
-    stats.stats().connect();
-    // Responses are written whole. A socket without the option works as well.
-    _ = stream.set_nodelay(true);
-    let answer = service_fn(move |request| service.clone().answer(peer, request));
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_TIMEOUT)
-        .serve_connection(TokioIo::new(stream), answer);
-    let mut connection = std::pin::pin!(connection);
-    tokio::select! {
-        // What goes wrong on a connection is the client's business.
-        _ = connection.as_mut() => {}
-        () = end.begun() => {
-            connection.as_mut().graceful_shutdown();
-            _ = connection.await;
-        }
-    }
-    stats.stats().disconnect();
+    Ok(ExitCode::SUCCESS)
 }
