@@ -76,6 +76,13 @@ impl Server {
         assert_eq!(unsafe { libc::kill(self.child.id() as libc::pid_t, signal) }, 0);
     }
 
+    /// The processes that it started.
+    fn workers(&self) -> Vec<libc::pid_t> {
+        let first = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{first}/task/{first}/children")).unwrap();
+        children.split_whitespace().map(|id| id.parse().unwrap()).collect()
+    }
+
     /// A line that it says and that contains `part`.
     fn says(&self, part: &str) -> String {
         loop {
@@ -460,6 +467,11 @@ fn requests_under_way_are_finished_at_the_end() {
     let mut idle = server.connect();
     assert_eq!(idle.request("GET", "/status/200", "").status, 200);
     std::thread::sleep(Duration::from_millis(100));
+    // A service manager tells all processes, a terminal too.
+    for worker in server.workers() {
+        // SAFETY: the worker is its parent's to wait for, so that the number is still its own.
+        assert!([libc::SIGTERM, libc::SIGINT].iter().all(|signal| unsafe { libc::kill(worker, *signal) } == 0));
+    }
     server.signal(libc::SIGTERM);
     server.says("ending");
     std::thread::sleep(Duration::from_millis(100));
@@ -468,6 +480,91 @@ fn requests_under_way_are_finished_at_the_end() {
     assert!(client.response().body.contains("fa8242e99f48966c"));
     // An idle connection holds nobody up.
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn a_worker_that_dies_ends_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spins.wat");
+    std::fs::write(&path, SPINS).unwrap();
+    let mut server = Server::start(&path, &["--timeout=100ms"]);
+    assert_eq!(server.request("GET", "/", "").status, 504);
+    let workers = server.workers();
+    assert_eq!(workers.len(), 2);
+    // SAFETY: as above.
+    assert_eq!(unsafe { libc::kill(workers[1], libc::SIGSEGV) }, 0);
+    server.says("error: a worker has ended: signal: 11");
+    assert_eq!(server.child.wait().unwrap().code(), Some(1));
+    assert!(TcpStream::connect(("127.0.0.1", server.port)).is_err());
+}
+
+/// Whatever its guest does.
+#[test]
+fn no_worker_outlives_the_server() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spins.wat");
+    std::fs::write(&path, SPINS).unwrap();
+    let wait_for_all = |workers: Vec<libc::pid_t>| {
+        let begin = Instant::now();
+        // One that nobody has waited for is there, but runs no program.
+        let runs =
+            |worker: &_| std::fs::read_to_string(format!("/proc/{worker}/cmdline")).is_ok_and(|of| !of.is_empty());
+        while workers.iter().any(runs) {
+            assert!(begin.elapsed() < Duration::from_secs(20), "a worker goes on");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    let spin = |server: &Server| {
+        let mut client = server.connect();
+        client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+        std::thread::sleep(Duration::from_millis(100));
+        client
+    };
+    let mut server = Server::start(&path, &["--timeout=60s"]);
+    let (workers, _client) = (server.workers(), spin(&server));
+    server.child.kill().unwrap();
+    wait_for_all(workers);
+
+    let mut server = Server::start(&path, &["--timeout=60s", "--grace=100ms"]);
+    let (workers, _client) = (server.workers(), spin(&server));
+    server.signal(libc::SIGTERM);
+    server.says("not all requests have ended in time");
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    wait_for_all(workers);
+}
+
+/// A component that asks for a random number, and does not answer.
+const DRAWS: &str = r#"(component
+    (import "wasi:http/types@0.2.12" (instance $types
+        (export "incoming-request" (type (sub resource)))
+        (export "response-outparam" (type (sub resource)))))
+    (import "wasi:random/random@0.2.12" (instance $random (export "get-random-u64" (func (result u64)))))
+    (alias export $types "incoming-request" (type $request))
+    (alias export $types "response-outparam" (type $out))
+    (core func $draw (canon lower (func $random "get-random-u64")))
+    (core module $m
+        (import "random" "draw" (func $draw (result i64)))
+        (func (export "handle") (param i32 i32) (drop (call $draw))))
+    (core instance $i (instantiate $m (with "random" (instance (export "draw" (func $draw))))))
+    (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+        (canon lift (core func $i "handle")))
+    (instance $handler (export "handle" (func $handle)))
+    (export "wasi:http/incoming-handler@0.2.12" (instance $handler)))"#;
+
+#[test]
+fn what_guests_go_without_is_told_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("draws.wat");
+    std::fs::write(&path, DRAWS).unwrap();
+    let mut server = Server::start(&path, &[]);
+    // Some for each worker.
+    for _ in 0..20 {
+        assert_eq!(server.request("GET", "/", "").status, 500);
+    }
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    let told: Vec<_> = server.told.iter().filter(|line| line.starts_with("precast: denied")).collect();
+    assert_eq!(told, ["precast: denied: the guest asked for random numbers; grant it with --allow=random"]);
 }
 
 #[test]
