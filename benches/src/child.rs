@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::{Result, density, guests, peer, plain};
+use crate::{Result, cycle, density, guests, peer, plain};
 
 /// What a child process used.
 pub(crate) struct Usage {
@@ -71,6 +71,8 @@ pub(crate) fn main(arguments: &[String]) -> Result<()> {
         ["compile-wasmtime", path] => wasmtime::Module::new(&peer::engine()?, std::fs::read(path)?)?.serialize()?,
         ["density-precast", path] => return density::precast(path),
         ["density-wasmtime", path] => return density::wasmtime(path),
+        ["new-slots-precast", path] => return cycle::new_slots_precast(path),
+        ["new-slots-wasmtime", path] => return cycle::new_slots_wasmtime(path),
         ["hyper"] => return plain::serve(),
         _ => return Err(format!("not a child: {}", arguments.join(" ")).into()),
     };

@@ -1,13 +1,14 @@
 //! Instantiate, call, drop: a fresh instance for each request, which touches some pages of memory.
 
 use std::cell::RefCell;
+use std::path::Path;
 
-use precast_loader::{Bound, BoundFunc, Linker};
+use precast_loader::{Artifact, Bound, BoundFunc, Linker, Policy};
 use wasmtime::{Engine, InstancePre, ModuleExport, Store};
 
 use crate::guests::{self, Pair};
-use crate::report::{Report, nanoseconds, nanoseconds_kept, nanoseconds_on, scaling};
-use crate::{Result, peer};
+use crate::report::{Report, median, nanoseconds, nanoseconds_kept, nanoseconds_on, scaling};
+use crate::{Result, child, peer};
 
 /// `touch(n)` writes to `n` pages of 5 MiB of initialised memory.
 const GUEST: &str = r#"(module
@@ -65,8 +66,8 @@ struct Ours {
 }
 
 impl Ours {
-    fn new(pair: &Pair) -> Result<Ours> {
-        let bound = Linker::new().bind(&pair.open_ours()?)?;
+    fn new(artifact: &Path) -> Result<Ours> {
+        let bound = Linker::new().bind(&Artifact::open(artifact, Policy::Verify)?)?;
         Ok(Ours { touch: bound.func("touch")?, bound })
     }
 }
@@ -91,8 +92,8 @@ struct Peer {
 }
 
 impl Peer {
-    fn new(engine: &Engine, pair: &Pair) -> Result<Peer> {
-        let module = pair.open_peers(engine)?;
+    fn new(engine: &Engine, serialized: &Path) -> Result<Peer> {
+        let module = guests::open_peers(engine, serialized)?;
         let touch = module.get_export_index("touch").ok_or("no export")?;
         Ok(Peer { engine: engine.clone(), pre: wasmtime::Linker::<()>::new(engine).instantiate_pre(&module)?, touch })
     }
@@ -120,7 +121,7 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     let pair = Pair::compile(&best, GUEST.as_bytes())?;
     // Each with an artifact of its own, since what guests write is learnt for all instances of one.
     let side_by_side = |report: &mut Report, engine: &Engine, pair: &Pair, threads: u32, pages: i32| {
-        let (ours, peer) = (Ours::new(pair)?, Peer::new(engine, pair)?);
+        let (ours, peer) = (Ours::new(&pair.artifact)?, Peer::new(engine, &pair.serialized)?);
         let name = if threads == 1 { format!("{pages} pages") } else { format!("{pages} pages, {threads} threads") };
         report.compare(&name, "ns", || ours.cycles(threads, pages), || peer.cycles(threads, pages))
     };
@@ -134,15 +135,16 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
     report.note("2 threads over 1: arithmetic", scaling(|threads| nanoseconds_on(threads, 5 * CYCLES, compute))?);
     report.note("2 threads over 1: copying 16 KiB", scaling(|threads| nanoseconds_on(threads, 5 * CYCLES, copy))?);
     for pages in [0, 4, 16] {
-        let ours = Ours::new(&pair)?;
+        let ours = Ours::new(&pair.artifact)?;
         report.note(&format!("2 threads over 1: {pages} pages"), scaling(|threads| ours.cycles(threads, pages))?);
     }
-    // With an engine of its own each time, so that no slot was used before.
-    let new_peer = || {
-        let engine = peer::engine()?;
-        Peer::new(&engine, &Pair::compile(&engine, GUEST.as_bytes())?)
-    };
-    report.compare("4 pages, new slot", "ns", || Ours::new(&pair)?.first(4), || new_peer()?.first(4))?;
+    // In processes of their own, whose caches hold nothing of the other runtime's.
+    report.compare(
+        "4 pages, new slot",
+        "ns",
+        || Ok(child::output("new-slots-precast", &pair.artifact)?.trim().parse()?),
+        || Ok(child::output("new-slots-wasmtime", &pair.serialized)?.trim().parse()?),
+    )?;
     if let Some(path) = guests::find("go-bench.p1.wasm") {
         go(report, &best, &std::fs::read(path)?)?;
     }
@@ -153,6 +155,26 @@ pub(crate) fn run(report: &mut Report) -> Result<()> {
         side_by_side(report, &spin, &spins, 1, pages)?;
     }
     side_by_side(report, &spin, &spins, 2, 4)
+}
+
+/// Artifacts, or engines, whose new slots a child measures.
+const TURNS: usize = 9;
+
+/// The child's side of new slots for precast.
+pub(crate) fn new_slots_precast(artifact: &str) -> Result<()> {
+    new_slots(|| Ours::new(Path::new(artifact)))
+}
+
+/// The child's side of new slots for wasmtime.
+pub(crate) fn new_slots_wasmtime(serialized: &str) -> Result<()> {
+    // No slot of an engine that was not there before was used.
+    new_slots(|| Peer::new(&peer::engine()?, Path::new(serialized)))
+}
+
+fn new_slots<R: Runtime>(runtime: impl Fn() -> Result<R>) -> Result<()> {
+    let mut figures = (0..TURNS).map(|_| runtime()?.first(4)).collect::<Result<Vec<_>>>()?;
+    println!("{}", median(&mut figures));
+    Ok(())
 }
 
 /// As many multiplications as a processor has units for.

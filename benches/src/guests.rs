@@ -32,9 +32,14 @@ impl Pair {
     }
 
     pub(crate) fn open_peers(&self, engine: &Engine) -> Result<Module> {
-        // SAFETY: the file is what `Module::serialize` of the same engine settings returned.
-        Ok(unsafe { Module::deserialize_file(engine, &self.serialized)? })
+        open_peers(engine, &self.serialized)
     }
+}
+
+/// Opens a module that [`Pair::compile`] wrote, here or in the process that this is a child of.
+pub(crate) fn open_peers(engine: &Engine, serialized: &Path) -> Result<Module> {
+    // SAFETY: the file is what `Module::serialize` of the same engine settings returned.
+    Ok(unsafe { Module::deserialize_file(engine, serialized)? })
 }
 
 /// Waits until it is certain that no change of the files goes unnoticed: before that `Policy::Verify` remembers nothing.
