@@ -51,6 +51,10 @@ pub(crate) struct Blueprint {
     pub(crate) is_dense: bool,
     /// How the pinned pages are restored.
     pub(crate) pinned_pieces: Apart<Piece>,
+    /// What is not zero of what new slots have a copy of.
+    pub(crate) first_contents: Vec<Piece>,
+    /// Bytes of the pages that slots have from the start, whatever their guests write.
+    pub(crate) fixed: usize,
     /// What the runs are copied from.
     mapping: Arc<Mapping>,
     /// Pages that a profile says most instances write: new slots have them at once.
@@ -136,6 +140,8 @@ impl Blueprint {
             copies_image,
             is_dense,
             pinned_pieces: Apart::default(),
+            first_contents: Vec::new(),
+            fixed: pinned.len(),
             mapping: Arc::clone(mapping),
             hot,
             learner: Learner::default(),
@@ -149,7 +155,15 @@ impl Blueprint {
         let Range { start, end } = blueprint.pinned;
         let mut pieces = blueprint.few_pieces(start..blueprint.host.start);
         pieces.extend(blueprint.few_pieces(blueprint.host.end..end));
+        blueprint.first_contents.clone_from(&pieces);
         blueprint.pinned_pieces = pieces.into();
+        if copies_image {
+            let copied: Vec<_> = blueprint.runs.iter().flat_map(|run| blueprint.beside_pinned(&run.slot)).collect();
+            blueprint.fixed += copied.iter().map(Range::len).sum::<usize>();
+            let pieces: Vec<_> = copied.into_iter().flat_map(|part| blueprint.few_pieces(part)).collect();
+            blueprint.first_contents.extend(pieces);
+        }
+        blueprint.first_contents.retain(|piece| piece.file.is_some());
         Ok(blueprint)
     }
 

@@ -82,8 +82,6 @@ pub(crate) struct Slot {
     /// The version of the write set that the slot last tried to follow.
     version: u64,
     resets: u32,
-    /// Bytes that are resident from the start, whatever guests write.
-    fixed: usize,
     /// Bytes of accessible pages that were written and are kept, after a reset.
     kept: usize,
 }
@@ -104,7 +102,7 @@ impl Slot {
             source,
         })?;
         let growth = Growth::none(&blueprint.memories);
-        let mut slot = Slot { start, blueprint, growth, frozen: None, version: 0, resets: 0, fixed: 0, kept: 0 };
+        let mut slot = Slot { start, blueprint, growth, frozen: None, version: 0, resets: 0, kept: 0 };
         slot.map_parts(artifact)?;
         if slot.blueprint.hot.is_empty() {
             slot.follow()?;
@@ -130,27 +128,22 @@ impl Slot {
                         .map_err(SlotError::os("make an instance's memory accessible"))?;
                 }
             }
-            let image = || plan.runs.iter().flat_map(|run| plan.beside_pinned(&run.slot).map(move |part| (run, part)));
             if !plan.copies_image {
                 // Before there are any pages: dividing a mapping that has some takes longer.
-                for (run, part) in image() {
-                    let from = run.file.start + (part.start - run.slot.start) as u64;
-                    memory::map_file(self.at(part.start), part.len(), artifact.file(), from)
-                        .map_err(SlotError::os("map the initial state of an instance"))?;
+                for run in &plan.runs {
+                    for part in plan.beside_pinned(&run.slot) {
+                        let from = run.file.start + (part.start - run.slot.start) as u64;
+                        memory::map_file(self.at(part.start), part.len(), artifact.file(), from)
+                            .map_err(SlotError::os("map the initial state of an instance"))?;
+                    }
                 }
                 memory::keep_from_children(self.start, plan.slot_size)
                     .map_err(SlotError::os("set up an instance's memory"))?;
             }
-            let copied = || image().filter(|_| plan.copies_image).map(|(_, part)| part);
-            // One by one these pages would be faults.
-            self.populate(std::iter::once(plan.pinned.clone()).chain(copied()));
-            self.restore_pieces(&plan.pinned_pieces, How::Store);
-            self.fixed = plan.pinned.len();
-            for part in copied() {
-                self.fixed += part.len();
-                self.restore(part, How::Store);
-            }
         }
+        // What is zero is so already, and looking would be a fault. Writing is one for each page, which takes less than asking
+        // for pages that do not lie together.
+        self.restore_pieces(&plan.first_contents, How::Store);
         Ok(())
     }
 
@@ -158,7 +151,7 @@ impl Slot {
     /// it has to itself, page tables aside, and more where pages are counted twice.
     #[inline]
     pub(crate) fn resident(&self) -> usize {
-        self.fixed + self.kept + self.growth.resident()
+        self.blueprint.fixed + self.kept + self.growth.resident()
     }
 
     /// Gives the slot pages of its own.

@@ -117,7 +117,7 @@ impl Stats {
 
     /// What was counted so far.
     pub(crate) fn counts(&self) -> Counts {
-        Counts(array::from_fn(|at| self.0[at].load(Relaxed)))
+        Counts(Box::new(array::from_fn(|at| self.0[at].load(Relaxed))))
     }
 
     fn add(&self, counter: usize, more: u64) {
@@ -126,25 +126,25 @@ impl Stats {
 }
 
 /// What was counted, by one worker or several.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Counts([u64; COUNTERS]);
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Counts(Box<[u64; COUNTERS]>);
 
 impl Default for Counts {
     fn default() -> Self {
-        Counts([0; COUNTERS])
+        Counts(Box::new([0; COUNTERS]))
     }
 }
 
 impl Sum for Counts {
     fn sum<I: Iterator<Item = Counts>>(all: I) -> Counts {
-        all.fold(Counts::default(), |sum, one| Counts(array::from_fn(|at| sum.0[at] + one.0[at])))
+        all.fold(Counts::default(), |sum, one| Counts(Box::new(array::from_fn(|at| sum.0[at] + one.0[at]))))
     }
 }
 
 /// The numbers, each after a space but the first.
 impl Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [first, rest @ ..] = &self.0;
+        let [first, rest @ ..] = &*self.0;
         write!(f, "{first}")?;
         rest.iter().try_for_each(|count| write!(f, " {count}"))
     }

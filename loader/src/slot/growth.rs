@@ -185,7 +185,8 @@ impl Slot {
     fn growth_to_keep(&mut self, few: usize) -> Option<usize> {
         let (now, grown) = (Instant::now(), self.grown().map(|grown| grown.len()).sum());
         let is_soon = self.growth.last.replace(now).is_some_and(|last| now.duration_since(last) < soon());
-        if few == 0 || !is_soon || grown > MARKED || self.fixed + self.kept > SMALL || !memory::has_markers() {
+        if few == 0 || !is_soon || grown > MARKED || self.blueprint.fixed + self.kept > SMALL || !memory::has_markers()
+        {
             return Some(KEPT);
         }
         if grown <= few {
