@@ -525,12 +525,17 @@ fn no_worker_outlives_the_server() {
     server.child.kill().unwrap();
     wait_for_all(workers);
 
-    let mut server = Server::start(&path, &["--timeout=60s", "--grace=100ms"]);
+    let profile = folder.path().join("a.profile");
+    let record = format!("--record-profile={}", profile.display());
+    let mut server = Server::start(&path, &["--timeout=60s", "--grace=100ms", &record]);
     let (workers, _client) = (server.workers(), spin(&server));
+    assert_eq!(workers.len(), 1);
     server.signal(libc::SIGTERM);
     server.says("not all requests have ended in time");
+    server.says("precast: recorded ");
     assert_eq!(server.child.wait().unwrap().code(), Some(0));
     wait_for_all(workers);
+    assert!(std::fs::read_to_string(profile).unwrap().contains("wasm "));
 }
 
 /// A component that asks for a random number, and does not answer.

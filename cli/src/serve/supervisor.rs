@@ -40,8 +40,8 @@ use crate::artifact::Source;
 use crate::error::Error;
 use crate::output;
 
-/// How long workers may take to end when they need not wait for anything.
-const LAST_MOMENT: Duration = Duration::from_secs(1);
+/// How long workers may take to end when they need not wait for anything: they give up their guests sooner.
+const LAST_MOMENT: Duration = Duration::from_secs(2);
 
 /// Serves `source` at `addr` until the end.
 pub(super) fn run(args: &ServeArgs, source: &Source, addr: SocketAddr) -> Result<ExitCode, Error> {
@@ -78,7 +78,8 @@ async fn supervise(args: &ServeArgs, source: &Source, addr: SocketAddr) -> Resul
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
             Some(ended) = attended.join_next() => {
-                let how = ended.map_err(io::Error::from).flatten().map_or_else(|error| error.to_string(), |status| status.to_string());
+                let ended = ended.map_err(io::Error::from).flatten();
+                let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
                 Error::Failed(format!("a worker has ended: {how}")).report();
                 failed = true;
                 break;
@@ -102,8 +103,7 @@ async fn supervise(args: &ServeArgs, source: &Source, addr: SocketAddr) -> Resul
     }
     workers.ask_all(|| Ask::Tell(Order::Stop));
     _ = tokio::time::timeout(LAST_MOMENT, all_ended(&mut attended)).await;
-    // Those whose guests do not end even now are killed.
-    workers.ask_all(|| Ask::GiveUp);
+    workers.ask_all(|| Ask::Kill);
     attended.join_all().await;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
@@ -128,8 +128,7 @@ impl Signals {
 enum Ask {
     Count(oneshot::Sender<Counts>),
     Tell(Order),
-    /// To kill it.
-    GiveUp,
+    Kill,
 }
 
 /// All workers. Clones are the same ones.
@@ -224,7 +223,7 @@ async fn attend(
                     channel.tell(Order::Count).await;
                 }
                 Ask::Tell(order) => channel.tell(order).await,
-                Ask::GiveUp => process.kill()?,
+                Ask::Kill => process.kill()?,
             },
             report = channel.next() => match report {
                 Some(Report::Counted(counts)) => _ = counting.pop_front().map(|answer| answer.send(counts)),

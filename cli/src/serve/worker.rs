@@ -8,12 +8,14 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use precast_wasi::http::Proxy;
 use precast_wasi::preview2::Ctx;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
+use tokio::time::timeout;
 
 use super::channel::{Channel, Order, Report};
 use super::connections::{self, Listener};
@@ -25,6 +27,9 @@ use crate::args::ServeArgs;
 use crate::artifact::Source;
 use crate::error::Error;
 use crate::{input, output, profile};
+
+/// How long it is waited for guests that are to be given up.
+const LAST_MOMENT: Duration = Duration::from_millis(500);
 
 /// How far the end has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -108,7 +113,10 @@ async fn obey(args: &ServeArgs) -> Result<ExitCode, Error> {
             order = channel.next() => match order {
                 Some(Order::Count) => channel.tell(Report::Counted(stats.counts())).await,
                 Some(Order::End) => _ = phase.send_replace(Phase::Ending),
-                Some(Order::Stop) => _ = phase.send_replace(Phase::Over),
+                Some(Order::Stop) => {
+                    phase.send_replace(Phase::Over);
+                    break;
+                }
                 // There is no server any more that this is a part of. The guest at work may need long to notice.
                 Some(Order::Begin { .. }) | None => std::process::exit(1),
             },
@@ -116,7 +124,10 @@ async fn obey(args: &ServeArgs) -> Result<ExitCode, Error> {
             () = phase.closed() => break,
         }
     }
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    // A guest that computes on is not waited for: the process ends.
+    if timeout(LAST_MOMENT, phase.closed()).await.is_ok() {
+        thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
+    }
     while let Ok(denied) = denials.try_recv() {
         channel.tell(denied).await;
     }
