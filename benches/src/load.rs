@@ -378,9 +378,10 @@ async fn rest(sites: &mut [Site], minute: u32) -> Result<()> {
 fn measure(proc: &Path) -> Result<Rest> {
     // The sum over all mappings is exact; `status` may be behind by some pages for each CPU.
     let rollup = std::fs::read_to_string(proc.join("smaps_rollup"))?;
-    let resident = rollup.lines().find_map(|line| line.strip_prefix("Rss:")?.trim().strip_suffix(" kB"));
+    // What processes share is divided among them.
+    let resident = rollup.lines().find_map(|line| line.strip_prefix("Pss:")?.trim().strip_suffix(" kB"));
     Ok(Rest {
-        resident_kib: resident.ok_or("no Rss in smaps_rollup")?.parse()?,
+        resident_kib: resident.ok_or("no Pss in smaps_rollup")?.parse()?,
         mappings: std::fs::read_to_string(proc.join("maps"))?.lines().count(),
         descriptors: proc.join("fd").read_dir()?.count(),
     })

@@ -16,7 +16,7 @@ use crate::codegen::{CodegenArgs, MeteringArgs};
 use crate::component::ComposeArgs;
 use crate::init::InitArgs;
 use crate::request::WarmUp;
-use crate::serve::parse_duration;
+use crate::serve::{Job, parse_duration};
 use crate::size::parse_size;
 use crate::wast::WastArgs;
 
@@ -273,7 +273,7 @@ Examples:
   precast serve app.so --timeout 500ms --max-memory 64M --access-log
   precast serve app.so --allow=net:api.example.org:443,clocks --env TOKEN
 
-Exit status: 0 after SIGTERM or SIGINT, 1 if it cannot serve, or 2 if the command line makes no sense.")]
+Exit status: 0 after SIGTERM or SIGINT, 1 if it cannot serve or a worker fails, or 2 if the command line makes no sense.")]
 pub(crate) struct ServeArgs {
     /// The component or its artifact
     #[arg(value_name = "FILE")]
@@ -343,7 +343,7 @@ pub(crate) struct ServeArgs {
 
     /// To be one of these processes: what the first one starts them with
     #[arg(long, hide = true)]
-    pub(crate) worker: bool,
+    pub(crate) worker: Option<Job>,
 
     #[command(flatten)]
     pub(crate) cache: CacheArgs,

@@ -53,7 +53,7 @@ pub(crate) struct Blueprint {
     pub(crate) pinned_pieces: Apart<Piece>,
     /// What is not zero of what new slots have a copy of.
     pub(crate) first_contents: Vec<Piece>,
-    /// Bytes of the pages that slots have from the start, whatever their guests write.
+    /// Bytes that slots have resident whatever their guests write, or fewer if some of them are zero.
     pub(crate) fixed: usize,
     /// What the runs are copied from.
     mapping: Arc<Mapping>,

@@ -492,10 +492,37 @@ fn a_worker_that_dies_ends_the_server() {
     let workers = server.workers();
     assert_eq!(workers.len(), 2);
     // SAFETY: as above.
-    assert_eq!(unsafe { libc::kill(workers[1], libc::SIGSEGV) }, 0);
-    server.says("error: a worker has ended: signal: 11");
+    assert_eq!(unsafe { libc::kill(workers[1], libc::SIGABRT) }, 0);
+    server.says("error: a worker has ended: signal: 6");
     assert_eq!(server.child.wait().unwrap().code(), Some(1));
-    assert!(TcpStream::connect(("127.0.0.1", server.port)).is_err());
+}
+
+#[test]
+fn metrics_do_not_wait_for_guests() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("spins.wat");
+    std::fs::write(&path, SPINS).unwrap();
+    let mut server = Server::start(&path, &["--timeout=60s", "--grace=0s", "--metrics-addr=127.0.0.1:0"]);
+    let clients: Vec<_> = (0..16)
+        .map(|_| {
+            let mut client = server.connect();
+            client.send("GET / HTTP/1.1\r\nhost: a\r\n\r\n");
+            client
+        })
+        .collect();
+    let begin = Instant::now();
+    // One guest computes in each worker at least.
+    loop {
+        let metrics = Client::connect(server.metrics.unwrap()).request("GET", "/", "").body;
+        let count = |line: &str| line.strip_prefix("precast_requests_in_flight ")?.parse().ok();
+        if metrics.lines().find_map(count) >= Some(2u32) {
+            break;
+        }
+        assert!(begin.elapsed() < Duration::from_secs(20), "{metrics}");
+    }
+    server.signal(libc::SIGTERM);
+    assert_eq!(server.child.wait().unwrap().code(), Some(0));
+    drop(clients);
 }
 
 /// Whatever its guest does.
@@ -590,4 +617,13 @@ fn what_cannot_be_served_is_refused() {
     let (status, stderr) = refused(&path);
     assert_eq!(status, Some(2));
     assert!(stderr.contains("does not export wasi:http/incoming-handler"), "{stderr}");
+    // What workers are started with makes nobody a worker.
+    let output = Command::new(precast_binary())
+        .args(["serve", "--worker=127.0.0.1:1,0"])
+        .arg(&path)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("starts its own processes with this"), "{output:?}");
 }

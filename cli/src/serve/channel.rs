@@ -5,8 +5,7 @@
 
 use std::fmt::{self, Display};
 use std::io;
-use std::net::SocketAddr;
-use std::os::fd::{AsFd, RawFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::str::FromStr;
 
@@ -18,8 +17,6 @@ use super::stats::Counts;
 /// What a worker is told.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Order {
-    /// Serve at this address the artifact that this inherited descriptor is of. The first order, given once.
-    Begin { addr: SocketAddr, artifact: RawFd },
     /// Tell what was counted so far.
     Count,
     /// Accept nothing new.
@@ -33,7 +30,7 @@ pub(super) enum Order {
 pub(super) enum Report {
     /// It accepts connections.
     Ready,
-    /// What it counted: the answer to [`Order::Count`].
+    /// What it counted: the answer to [`Order::Count`], and once more before it ends.
     Counted(Counts),
     /// A guest went without this grant, which is said in these words.
     Denied { grant: String, text: String },
@@ -42,7 +39,6 @@ pub(super) enum Report {
 impl Display for Order {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Order::Begin { addr, artifact } => write!(f, "begin {addr} {artifact}"),
             Order::Count => f.write_str("count"),
             Order::End => f.write_str("end"),
             Order::Stop => f.write_str("stop"),
@@ -54,16 +50,12 @@ impl FromStr for Order {
     type Err = ();
 
     fn from_str(line: &str) -> Result<Order, ()> {
-        let words: Vec<_> = line.split(' ').collect();
-        Ok(match words[..] {
-            ["begin", addr, artifact] => {
-                Order::Begin { addr: addr.parse().map_err(|_| ())?, artifact: artifact.parse().map_err(|_| ())? }
-            }
-            ["count"] => Order::Count,
-            ["end"] => Order::End,
-            ["stop"] => Order::Stop,
-            _ => return Err(()),
-        })
+        match line {
+            "count" => Ok(Order::Count),
+            "end" => Ok(Order::End),
+            "stop" => Ok(Order::Stop),
+            _ => Err(()),
+        }
     }
 }
 
@@ -135,15 +127,14 @@ mod tests {
 
     #[test]
     fn messages_are_understood() {
-        let begin = Order::Begin { addr: "[::1]:80".parse().unwrap(), artifact: 7 };
-        for order in [begin, Order::Count, Order::End, Order::Stop] {
+        for order in [Order::Count, Order::End, Order::Stop] {
             assert_eq!(order.to_string().parse(), Ok(order));
         }
         let denied = Report::Denied { grant: "fs:a b=/".into(), text: "denied: a b".into() };
         for report in [Report::Ready, Report::Counted(Counts::default()), denied] {
             assert_eq!(report.to_string().parse(), Ok(report));
         }
-        for nonsense in ["", "begin", "begin here 7", "counted 1 2", "counted x", "denied a", "ready "] {
+        for nonsense in ["", "end now", "counted 1 2", "counted x", "denied a", "ready "] {
             assert!(nonsense.parse::<Order>().is_err() && nonsense.parse::<Report>().is_err(), "{nonsense}");
         }
     }

@@ -71,12 +71,15 @@ fn bind(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 pub(crate) fn run(listener: Listener, service: Service, end: End) -> Result<(), Error> {
     let failed = |error| Error::context("a worker cannot start", error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
-    runtime.block_on(async {
+    let served = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener.0).map_err(failed)?;
         accept_all(listener, service, end).await;
         Ok(())
-    })
-    // Connections that are still open, with the guests that work for them, go with the runtime.
+    });
+    // Connections that are still open, with the guests that work for them, go with the runtime. What it has other threads
+    // wait for, such as the address of a name, is not waited for.
+    runtime.shutdown_background();
+    served
 }
 
 async fn accept_all(listener: tokio::net::TcpListener, service: Service, mut end: End) {

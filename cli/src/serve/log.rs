@@ -4,7 +4,6 @@ use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -18,8 +17,7 @@ use crate::output::{printable, tell};
 use crate::trap::Backtrace;
 
 /// Where a line goes for each request, if anywhere.
-#[derive(Clone)]
-pub(crate) struct AccessLog(Option<Arc<Sink>>);
+pub(crate) struct AccessLog(Option<Sink>);
 
 enum Sink {
     Stderr,
@@ -48,7 +46,7 @@ impl AccessLog {
                 Some(Sink::File(file.map_err(|error| Error::write(path, error))?))
             }
         };
-        Ok(Self(sink.map(Arc::new)))
+        Ok(Self(sink))
     }
 
     /// Whether anything is logged.
@@ -61,7 +59,7 @@ impl AccessLog {
         let Some(sink) = &self.0 else { return };
         let line = line(entry, SystemTime::now());
         // One call for each line: lines of several workers do not mix.
-        _ = match &**sink {
+        _ = match sink {
             Sink::Stderr => std::io::stderr().write_all(line.as_bytes()),
             Sink::File(file) => (&*file).write_all(line.as_bytes()),
         };

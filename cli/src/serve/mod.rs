@@ -27,6 +27,7 @@ use precast_wasi::preview2::{self, Ctx, Template};
 use precast_wasi::{Denial, Grants, Stdin, WasiCtx, http};
 
 pub(crate) use duration::parse_duration;
+pub(crate) use worker::Job;
 
 use crate::args::ServeArgs;
 use crate::error::Error;
@@ -38,8 +39,8 @@ use log::AccessLog;
 const HANDLER: &str = "wasi:http/incoming-handler";
 
 pub(crate) fn run(mut args: ServeArgs) -> Result<ExitCode, Error> {
-    if args.worker {
-        return worker::run(&args);
+    if let Some(job) = args.worker.take() {
+        return worker::run(&args, &job);
     }
     // Before anything is compiled, so that a mistake costs no time.
     template(&grants(&args)?, &args.file, |_| {})?;
@@ -50,7 +51,7 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<ExitCode, Error> {
     let (artifact, source) = artifact::open(&args.file, &args.cache, &args.codegen)?;
     bind(&artifact, &args)?;
     drop(artifact);
-    supervisor::run(&args, &source, place.addr()?)
+    supervisor::run(&args, source, place.addr()?)
 }
 
 fn grants(args: &ServeArgs) -> Result<Grants, Error> {

@@ -33,13 +33,8 @@ struct Inner {
 }
 
 impl Service {
-    pub(crate) fn new(
-        proxy: Proxy<Ctx>,
-        template: Template,
-        log: AccessLog,
-        failures: Arc<Failures>,
-        stats: Arc<Stats>,
-    ) -> Self {
+    pub(crate) fn new(proxy: Proxy<Ctx>, template: Template, log: AccessLog, stats: Arc<Stats>) -> Self {
+        let failures = Arc::new(Failures::default());
         let (told, counted) = (failures.clone(), stats.clone());
         let proxy = proxy.on_failure(move |error| {
             counted.fail_late();

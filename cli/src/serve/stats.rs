@@ -126,7 +126,7 @@ impl Stats {
 }
 
 /// What was counted, by one worker or several.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Counts(Box<[u64; COUNTERS]>);
 
 impl Default for Counts {

@@ -1,11 +1,11 @@
 //! The process that serves nobody: it starts the workers, and has the signals, the metrics and the end.
 //!
 //! SIGTERM and SIGINT begin the end: no new connections, requests under way are finished for as long as is left for
-//! that. Another one ends the process at once. SIGUSR1 prints the metrics. A worker that ends by itself is the end too: what
+//! that. After another one they are given up. SIGUSR1 prints the metrics. A worker that ends by itself is the end too: what
 //! can make one crash can make all.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::env;
 use std::fs::File;
@@ -25,26 +25,30 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use rustix::fs::MemfdFlags;
+use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::io::FdFlags;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::{JoinSet, LocalSet};
-use tokio::time::sleep;
+use tokio::task::{JoinError, JoinSet, LocalSet};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::channel::{Channel, Order, Report};
 use super::stats::{self, Counts};
+use super::worker::Job;
 use crate::args::ServeArgs;
 use crate::artifact::Source;
 use crate::error::Error;
 use crate::output;
 
 /// How long workers may take to end when they need not wait for anything: they give up their guests sooner.
-const LAST_MOMENT: Duration = Duration::from_secs(2);
+const LAST_MOMENT: Duration = Duration::from_secs(5);
+
+/// How long a worker may take to say what it counted.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// Serves `source` at `addr` until the end.
-pub(super) fn run(args: &ServeArgs, source: &Source, addr: SocketAddr) -> Result<ExitCode, Error> {
+pub(super) fn run(args: &ServeArgs, source: Source, addr: SocketAddr) -> Result<ExitCode, Error> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
     LocalSet::new().block_on(&runtime, supervise(args, source, addr))
 }
@@ -53,7 +57,7 @@ fn cannot_start(error: io::Error) -> Error {
     Error::context("cannot start", error)
 }
 
-async fn supervise(args: &ServeArgs, source: &Source, addr: SocketAddr) -> Result<ExitCode, Error> {
+async fn supervise(args: &ServeArgs, source: Source, addr: SocketAddr) -> Result<ExitCode, Error> {
     let mut signals = Signals::new().map_err(cannot_start)?;
     let metrics = match args.metrics_addr {
         None => None,
@@ -62,7 +66,14 @@ async fn supervise(args: &ServeArgs, source: &Source, addr: SocketAddr) -> Resul
             Some(listener.map_err(|error| Error::context(format_args!("cannot listen on {addr}"), error))?)
         }
     };
-    let (workers, mut attended) = start(args, source, addr).await?;
+    let started = tokio::select! {
+        started = start(args, source, addr) => Some(started?),
+        _ = signals.terminate.recv() => None,
+        _ = signals.interrupt.recv() => None,
+    };
+    let Some((workers, mut attended)) = started else {
+        return Err(Error::Failed("told to end before it served".into()));
+    };
     output::tell(format_args!("precast: listening on http://{addr}"));
     if let Some(listener) = metrics {
         if let Ok(addr) = listener.local_addr() {
@@ -74,14 +85,14 @@ async fn supervise(args: &ServeArgs, source: &Source, addr: SocketAddr) -> Resul
     let mut failed = false;
     loop {
         tokio::select! {
-            _ = signals.user.recv() => output::tell(stats::show(&workers.counts().await).trim_end()),
+            _ = signals.user.recv() => drop(tokio::task::spawn_local(print_metrics(workers.clone()))),
             _ = signals.terminate.recv() => break,
             _ = signals.interrupt.recv() => break,
             Some(ended) = attended.join_next() => {
-                let ended = ended.map_err(io::Error::from).flatten();
-                let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
-                Error::Failed(format!("a worker has ended: {how}")).report();
                 failed = true;
+                if ended_well(ended) {
+                    Error::Failed("a worker has ended".into()).report();
+                }
                 break;
             }
         }
@@ -91,8 +102,7 @@ async fn supervise(args: &ServeArgs, source: &Source, addr: SocketAddr) -> Resul
     workers.ask_all(|| Ask::Tell(Order::End));
     let mut all_ended = async |attended: &mut JoinSet<_>| {
         while let Some(ended) = attended.join_next().await {
-            // A worker that fails says why.
-            failed |= !ended.map_err(io::Error::from).flatten().is_ok_and(|status: ExitStatus| status.success());
+            failed |= !ended_well(ended);
         }
     };
     tokio::select! {
@@ -102,10 +112,25 @@ async fn supervise(args: &ServeArgs, source: &Source, addr: SocketAddr) -> Resul
         _ = signals.interrupt.recv() => {}
     }
     workers.ask_all(|| Ask::Tell(Order::Stop));
-    _ = tokio::time::timeout(LAST_MOMENT, all_ended(&mut attended)).await;
+    _ = timeout(LAST_MOMENT, all_ended(&mut attended)).await;
     workers.ask_all(|| Ask::Kill);
-    attended.join_all().await;
+    all_ended(&mut attended).await;
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+/// Whether a worker ended as it should. Says so if not.
+fn ended_well(ended: Result<io::Result<ExitStatus>, JoinError>) -> bool {
+    let how = match ended.map_err(io::Error::from).flatten() {
+        Ok(status) if status.success() => return true,
+        Ok(status) => status.to_string(),
+        Err(error) => error.to_string(),
+    };
+    Error::Failed(format!("a worker has ended: {how}")).report();
+    false
+}
+
+async fn print_metrics(workers: Workers) {
+    output::tell(stats::show(&workers.counts().await).trim_end());
 }
 
 struct Signals {
@@ -133,75 +158,108 @@ enum Ask {
 
 /// All workers. Clones are the same ones.
 #[derive(Clone)]
-struct Workers(Rc<[mpsc::UnboundedSender<Ask>]>);
+struct Workers {
+    asks: Rc<[mpsc::UnboundedSender<Ask>]>,
+    ended: Ended,
+}
+
+/// What workers counted that have ended, together.
+type Ended = Rc<Cell<Counts>>;
 
 impl Workers {
     // One that is gone is asked in vain: the task that attended to it has told.
     fn ask_all(&self, ask: impl Fn() -> Ask) {
-        self.0.iter().for_each(|worker| _ = worker.send(ask()));
+        self.asks.iter().for_each(|worker| _ = worker.send(ask()));
     }
 
-    /// What they counted so far, together.
+    /// What they counted so far, together. One that does not answer is left out: it was stopped, by a debugger say.
     async fn counts(&self) -> Counts {
+        let answers: Vec<_> = self
+            .asks
+            .iter()
+            .map(|worker| {
+                let (answer, answered) = oneshot::channel();
+                _ = worker.send(Ask::Count(answer));
+                answered
+            })
+            .collect();
+        let until = Instant::now() + PATIENCE;
         let mut counts = Vec::new();
-        for worker in &*self.0 {
-            let (answer, answered) = oneshot::channel();
-            _ = worker.send(Ask::Count(answer));
-            counts.extend(answered.await.ok());
+        for answered in answers {
+            counts.extend(timeout_at(until, answered).await.ok().and_then(Result::ok));
         }
-        counts.into_iter().sum()
+        let ended = self.ended.take();
+        self.ended.set(ended.clone());
+        counts.into_iter().chain([ended]).sum()
     }
 }
 
 /// Starts the workers, and returns when all of them accept connections. How each ends is what its task returns.
 async fn start(
     args: &ServeArgs,
-    source: &Source,
+    source: Source,
     addr: SocketAddr,
 ) -> Result<(Workers, JoinSet<io::Result<ExitStatus>>), Error> {
-    let artifact = inherited(source).map_err(cannot_start)?;
-    let mut started = Vec::new();
-    for _ in 0..args.workers() {
-        let (process, mut channel) = spawn().map_err(|error| Error::context("cannot start a worker", error))?;
-        channel.tell(Order::Begin { addr, artifact: artifact.as_raw_fd() }).await;
-        started.push((process, channel));
-    }
-    let (mut asks, mut attended, denials) = (Vec::new(), JoinSet::new(), Rc::default());
+    let artifact = inherited(source)?;
+    let job = Job { addr, artifact: artifact.as_raw_fd() };
+    let spawn = || spawn(&job).map_err(|error| Error::context("cannot start a worker", error));
+    let started: Vec<_> = (0..args.workers()).map(|_| spawn()).collect::<Result<_, _>>()?;
+    let mut ready = Vec::new();
     for (process, mut channel) in started {
         if channel.next().await != Some(Report::Ready) {
             // It says why.
             reap(process).await.map_err(cannot_start)?;
             return Err(Error::Failed("a worker has not started".into()));
         }
+        ready.push((process, channel));
+    }
+    let (mut asks, mut attended) = (Vec::new(), JoinSet::new());
+    let (denials, ended) = (Denials::default(), Ended::default());
+    for (process, channel) in ready {
         let (ask, asked) = mpsc::unbounded_channel();
         asks.push(ask);
-        attended.spawn_local(attend(process, channel, asked, Rc::clone(&denials)));
+        attended.spawn_local(attend(process, channel, asked, Rc::clone(&denials), Rc::clone(&ended)));
     }
-    Ok((Workers(asks.into()), attended))
+    Ok((Workers { asks: asks.into(), ended }, attended))
 }
 
-/// The artifact as a file that workers have too: all of them the same one, whatever becomes of its name.
-fn inherited(source: &Source) -> io::Result<File> {
+/// The artifact as a file that workers have too: from here on it is the same one for all, whatever becomes of its name.
+fn inherited(source: Source) -> Result<File, Error> {
     let file = match source {
-        Source::File(path) => File::open(path)?,
-        Source::Bytes(bytes) => {
-            let mut file = File::from(rustix::fs::memfd_create("precast", MemfdFlags::CLOEXEC)?);
-            file.write_all(bytes)?;
-            file
-        }
+        Source::File(path) => File::open(&path).map_err(|error| Error::read(&path, error))?,
+        Source::Bytes(bytes) => sealed(&bytes).map_err(cannot_start)?,
     };
-    rustix::io::fcntl_setfd(&file, FdFlags::empty())?;
+    rustix::io::fcntl_setfd(&file, FdFlags::empty()).map_err(|error| cannot_start(error.into()))?;
     Ok(file)
 }
 
+/// A file in memory that nobody can change.
+fn sealed(bytes: &[u8]) -> io::Result<File> {
+    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
+    let mut file = File::from(rustix::fs::memfd_create("precast", flags)?);
+    file.write_all(bytes)?;
+    rustix::fs::fcntl_add_seals(&file, SealFlags::SHRINK | SealFlags::GROW | SealFlags::WRITE | SealFlags::SEAL)?;
+    Ok(file)
+}
+
+/// The process of a worker, killed when dropped.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        _ = self.0.kill();
+        _ = self.0.wait();
+    }
+}
+
 /// Starts a worker: this program, with the same arguments.
-fn spawn() -> io::Result<(Child, Channel)> {
+fn spawn(job: &Job) -> io::Result<(Process, Channel)> {
     let (ours, theirs) = UnixStream::pair()?;
     let mut arguments = env::args_os();
     let (name, subcommand) = (arguments.next().unwrap_or_default(), arguments.next().unwrap_or_default());
     let mut command = Command::new(env::current_exe()?);
-    command.arg0(name).arg(subcommand).arg("--worker").args(arguments).stdin(OwnedFd::from(theirs));
-    Ok((command.spawn()?, Channel::new(ours)?))
+    command.arg0(name).arg(subcommand).arg(format!("--worker={job}")).args(arguments).stdin(OwnedFd::from(theirs));
+    Ok((Process(command.spawn()?), Channel::new(ours)?))
 }
 
 /// Denials that were told: guests in each worker go without the same.
@@ -209,49 +267,58 @@ type Denials = Rc<RefCell<BTreeSet<String>>>;
 
 /// Speaks with a worker until it is gone. Returns how it ended.
 async fn attend(
-    mut process: Child,
+    mut process: Process,
     mut channel: Channel,
     mut asked: mpsc::UnboundedReceiver<Ask>,
     denials: Denials,
+    ended: Ended,
 ) -> io::Result<ExitStatus> {
-    let mut counting = VecDeque::new();
+    // Who waits for what it counted. It is asked once for all of them, so that the socket never fills up.
+    let mut waiting: Vec<oneshot::Sender<Counts>> = Vec::new();
+    let mut last = Counts::default();
     loop {
         tokio::select! {
             Some(ask) = asked.recv() => match ask {
                 Ask::Count(answer) => {
-                    counting.push_back(answer);
-                    channel.tell(Order::Count).await;
+                    waiting.push(answer);
+                    if waiting.len() == 1 {
+                        channel.tell(Order::Count).await;
+                    }
                 }
                 Ask::Tell(order) => channel.tell(order).await,
-                Ask::Kill => process.kill()?,
+                Ask::Kill => process.0.kill()?,
             },
             report = channel.next() => match report {
-                Some(Report::Counted(counts)) => _ = counting.pop_front().map(|answer| answer.send(counts)),
+                Some(Report::Counted(counts)) => {
+                    waiting.drain(..).for_each(|answer| _ = answer.send(counts.clone()));
+                    last = counts;
+                }
                 Some(Report::Denied { grant, text }) => {
                     if denials.borrow_mut().insert(grant) {
                         output::tell(format_args!("precast: {text}"));
                     }
                 }
                 Some(Report::Ready) => {}
-                None => return reap(process).await,
+                None => {
+                    ended.set([ended.take(), last].into_iter().sum());
+                    return reap(process).await;
+                }
             },
         }
     }
 }
 
 /// How a process ends that has nothing more to say.
-async fn reap(mut process: Child) -> io::Result<ExitStatus> {
-    let until = tokio::time::Instant::now() + LAST_MOMENT;
-    loop {
-        if let Some(status) = process.try_wait()? {
+async fn reap(mut process: Process) -> io::Result<ExitStatus> {
+    let until = Instant::now() + LAST_MOMENT;
+    while Instant::now() < until {
+        if let Some(status) = process.0.try_wait()? {
             return Ok(status);
-        }
-        if tokio::time::Instant::now() > until {
-            process.kill()?;
-            return process.wait();
         }
         sleep(Duration::from_millis(1)).await;
     }
+    process.0.kill()?;
+    process.0.wait()
 }
 
 async fn serve_metrics(listener: TcpListener, workers: Workers) {

@@ -5,8 +5,11 @@
 //! It serves with an artifact, grants and counters of its own, so that nothing that changes is another worker's.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::fmt::{self, Display};
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -19,7 +22,7 @@ use tokio::time::timeout;
 
 use super::channel::{Channel, Order, Report};
 use super::connections::{self, Listener};
-use super::log::{AccessLog, Failures};
+use super::log::AccessLog;
 use super::service::Service;
 use super::stats::Stats;
 use super::{bind, grants, template};
@@ -30,6 +33,35 @@ use crate::{input, output, profile};
 
 /// How long it is waited for guests that are to be given up.
 const LAST_MOMENT: Duration = Duration::from_millis(500);
+
+/// What a worker is for, as the first process says it on the command line: `ADDRESS,DESCRIPTOR`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Job {
+    /// Where it listens.
+    pub(super) addr: SocketAddr,
+    /// What it serves: the artifact that this inherited descriptor is of.
+    pub(super) artifact: RawFd,
+}
+
+impl Display for Job {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{},{}", self.addr, self.artifact)
+    }
+}
+
+impl FromStr for Job {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Job, Self::Err> {
+        let parse = || {
+            let (addr, artifact) = text.rsplit_once(',')?;
+            Some(Job { addr: addr.parse().ok()?, artifact: artifact.parse().ok()? })
+        };
+        parse().ok_or(NOT_BY_HAND)
+    }
+}
+
+const NOT_BY_HAND: &str = "precast serve starts its own processes with this";
 
 /// How far the end has come.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -61,26 +93,23 @@ impl End {
 }
 
 /// Serves as the first process says, which has checked the arguments.
-pub(super) fn run(args: &ServeArgs) -> Result<ExitCode, Error> {
+pub(super) fn run(args: &ServeArgs, job: &Job) -> Result<ExitCode, Error> {
     let runtime = Builder::new_current_thread().enable_all().build().map_err(cannot_start)?;
-    runtime.block_on(obey(args))
+    runtime.block_on(obey(args, job))
 }
 
 fn cannot_start(error: std::io::Error) -> Error {
     Error::context("a worker cannot start", error)
 }
 
-async fn obey(args: &ServeArgs) -> Result<ExitCode, Error> {
+async fn obey(args: &ServeArgs, job: &Job) -> Result<ExitCode, Error> {
     // These are the first process's, even if all processes have them, of a terminal or a service manager. What they do
     // by default is off from now on.
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::user_defined1()] {
         drop(signal(kind).map_err(cannot_start)?);
     }
-    let mut channel = Channel::inherited().map_err(cannot_start)?;
-    let Some(Order::Begin { addr, artifact }) = channel.next().await else {
-        return Err(Error::Usage("--worker is what precast serve starts its own processes with".into()));
-    };
-    let source = Source::File(PathBuf::from(format!("/proc/self/fd/{artifact}")));
+    let mut channel = Channel::inherited().map_err(|_| Error::Usage(format!("--worker: {NOT_BY_HAND}")))?;
+    let source = Source::File(format!("/proc/self/fd/{}", job.artifact).into());
     let artifact = match args.record_profile {
         Some(_) => profile::open(&source)?,
         None => source.open().map_err(|error| {
@@ -99,9 +128,9 @@ async fn obey(args: &ServeArgs) -> Result<ExitCode, Error> {
     })?;
     let proxy = Proxy::new(bind(&artifact, args)?, |ctx: &mut Ctx| ctx).timeout(Some(args.timeout));
     let (log, stats) = (AccessLog::open(args.access_log.as_ref())?, Arc::new(Stats::default()));
-    let service = Service::new(proxy, template, log, Arc::new(Failures::default()), stats.clone());
+    let service = Service::new(proxy, template, log, stats.clone());
 
-    let listener = Listener::shared(addr)?;
+    let listener = Listener::shared(job.addr)?;
     listener.listen()?;
     let phase = watch::Sender::new(Phase::Serving);
     let end = End(phase.subscribe());
@@ -118,7 +147,7 @@ async fn obey(args: &ServeArgs) -> Result<ExitCode, Error> {
                     break;
                 }
                 // There is no server any more that this is a part of. The guest at work may need long to notice.
-                Some(Order::Begin { .. }) | None => std::process::exit(1),
+                None => std::process::exit(1),
             },
             Some(denied) = denials.recv() => channel.tell(denied).await,
             () = phase.closed() => break,
@@ -131,8 +160,21 @@ async fn obey(args: &ServeArgs) -> Result<ExitCode, Error> {
     while let Ok(denied) = denials.try_recv() {
         channel.tell(denied).await;
     }
+    channel.tell(Report::Counted(stats.counts())).await;
     if let Some(path) = &args.record_profile {
         profile::write(path, &artifact)?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_are_understood() {
+        let job = Job { addr: "[::1]:80".parse().unwrap(), artifact: 7 };
+        assert_eq!(job.to_string().parse(), Ok(job));
+        assert!(["", "7", "[::1]:80", "[::1]:80,x", "here,7"].iter().all(|text| text.parse::<Job>().is_err()));
+    }
 }
