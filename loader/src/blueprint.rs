@@ -141,7 +141,7 @@ impl Blueprint {
             is_dense,
             pinned_pieces: Apart::default(),
             first_contents: Vec::new(),
-            fixed: pinned.len(),
+            fixed: 0,
             mapping: Arc::clone(mapping),
             hot,
             learner: Learner::default(),
@@ -155,15 +155,12 @@ impl Blueprint {
         let Range { start, end } = blueprint.pinned;
         let mut pieces = blueprint.few_pieces(start..blueprint.host.start);
         pieces.extend(blueprint.few_pieces(blueprint.host.end..end));
-        blueprint.first_contents.clone_from(&pieces);
+        let copied = blueprint.runs.iter().filter(|_| copies_image).flat_map(|run| blueprint.beside_pinned(&run.slot));
+        let copied: Vec<_> = copied.collect();
+        blueprint.fixed = blueprint.pinned.len() + copied.iter().map(Range::len).sum::<usize>();
+        let first = pieces.iter().cloned().chain(copied.into_iter().flat_map(|part| blueprint.few_pieces(part)));
+        blueprint.first_contents = first.filter(|piece| piece.file.is_some()).collect();
         blueprint.pinned_pieces = pieces.into();
-        if copies_image {
-            let copied: Vec<_> = blueprint.runs.iter().flat_map(|run| blueprint.beside_pinned(&run.slot)).collect();
-            blueprint.fixed += copied.iter().map(Range::len).sum::<usize>();
-            let pieces: Vec<_> = copied.into_iter().flat_map(|part| blueprint.few_pieces(part)).collect();
-            blueprint.first_contents.extend(pieces);
-        }
-        blueprint.first_contents.retain(|piece| piece.file.is_some());
         Ok(blueprint)
     }
 

@@ -62,6 +62,14 @@ impl Server {
         server
     }
 
+    /// A server of a component in text, which it no longer needs when it is ready.
+    fn of(component: &str, flags: &[&str]) -> Server {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("guest.wat");
+        std::fs::write(&path, component).unwrap();
+        Server::start(&path, flags)
+    }
+
     fn connect(&self) -> Client {
         Client::connect(self.port)
     }
@@ -418,26 +426,44 @@ fn a_guest_that_waits_too_long_is_given_up() {
     assert!(metrics.contains("precast_requests_ended_total{outcome=\"timeout\"} 1\n"), "{metrics}");
 }
 
-/// A component that spins for ever, or answers, by the length of the path.
-const SPINS: &str = r#"(component
-    (import "wasi:http/types@0.2.12" (instance $types
-        (export "incoming-request" (type (sub resource)))
-        (export "response-outparam" (type (sub resource)))))
-    (alias export $types "incoming-request" (type $request))
-    (alias export $types "response-outparam" (type $out))
-    (core module $m (func (export "handle") (param i32 i32) (loop $again (br $again))))
-    (core instance $i (instantiate $m))
-    (func $handle (param "request" (own $request)) (param "response-out" (own $out))
-        (canon lift (core func $i "handle")))
-    (instance $handler (export "handle" (func $handle)))
-    (export "wasi:http/incoming-handler@0.2.12" (instance $handler)))"#;
+/// A component whose handler runs this code, after what else it has.
+fn handler(rest: &str, code: &str, with: &str) -> String {
+    format!(
+        r#"(component
+            (import "wasi:http/types@0.2.12" (instance $types
+                (export "incoming-request" (type (sub resource)))
+                (export "response-outparam" (type (sub resource)))))
+            (alias export $types "incoming-request" (type $request))
+            (alias export $types "response-outparam" (type $out))
+            {rest}
+            (core module $m {code})
+            (core instance $i (instantiate $m {with}))
+            (func $handle (param "request" (own $request)) (param "response-out" (own $out))
+                (canon lift (core func $i "handle")))
+            (instance $handler (export "handle" (func $handle)))
+            (export "wasi:http/incoming-handler@0.2.12" (instance $handler)))"#
+    )
+}
+
+/// One that spins for ever.
+fn spins() -> String {
+    handler("", r#"(func (export "handle") (param i32 i32) (loop $again (br $again)))"#, "")
+}
+
+/// One that asks for a random number, and does not answer.
+fn draws() -> String {
+    handler(
+        r#"(import "wasi:random/random@0.2.12" (instance $random (export "get-random-u64" (func (result u64)))))
+        (core func $draw (canon lower (func $random "get-random-u64")))"#,
+        r#"(import "random" "draw" (func $draw (result i64)))
+        (func (export "handle") (param i32 i32) (drop (call $draw)))"#,
+        r#"(with "random" (instance (export "draw" (func $draw))))"#,
+    )
+}
 
 #[test]
 fn a_guest_that_spins_is_stopped() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("spins.wat");
-    std::fs::write(&path, SPINS).unwrap();
-    let server = Server::start(&path, &["--timeout=100ms"]);
+    let server = Server::of(&spins(), &["--timeout=100ms"]);
     for _ in 0..3 {
         let begin = Instant::now();
         assert_eq!(server.request("GET", "/", "").status, 504);
@@ -447,10 +473,7 @@ fn a_guest_that_spins_is_stopped() {
 
 #[test]
 fn a_guest_without_fuel_is_stopped() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("spins.wat");
-    std::fs::write(&path, SPINS).unwrap();
-    let server = Server::start(&path, &["--fuel=1000000", "--access-log"]);
+    let server = Server::of(&spins(), &["--fuel=1000000", "--access-log"]);
     for _ in 0..3 {
         assert_eq!(server.request("GET", "/", "").status, 500);
         server.says("out of fuel");
@@ -484,10 +507,7 @@ fn requests_under_way_are_finished_at_the_end() {
 
 #[test]
 fn a_worker_that_dies_ends_the_server() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("spins.wat");
-    std::fs::write(&path, SPINS).unwrap();
-    let mut server = Server::start(&path, &["--timeout=100ms"]);
+    let mut server = Server::of(&spins(), &["--timeout=100ms"]);
     assert_eq!(server.request("GET", "/", "").status, 504);
     let workers = server.workers();
     assert_eq!(workers.len(), 2);
@@ -499,10 +519,7 @@ fn a_worker_that_dies_ends_the_server() {
 
 #[test]
 fn metrics_do_not_wait_for_guests() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("spins.wat");
-    std::fs::write(&path, SPINS).unwrap();
-    let mut server = Server::start(&path, &["--timeout=60s", "--grace=0s", "--metrics-addr=127.0.0.1:0"]);
+    let mut server = Server::of(&spins(), &["--timeout=60s", "--grace=0s", "--metrics-addr=127.0.0.1:0"]);
     let clients: Vec<_> = (0..16)
         .map(|_| {
             let mut client = server.connect();
@@ -525,12 +542,65 @@ fn metrics_do_not_wait_for_guests() {
     drop(clients);
 }
 
+/// With too few descriptors for whatever is to be opened next: the first process's files, its workers, or theirs.
+#[test]
+fn a_server_that_cannot_start_says_so_and_leaves_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let (text, artifact) = (folder.path().join("spins.wat"), folder.path().join("spins.so"));
+    std::fs::write(&text, spins()).unwrap();
+    let compiled =
+        Command::new(precast_binary()).args([Path::new("compile"), &text, Path::new("-o"), &artifact]).status();
+    assert!(compiled.unwrap().success());
+    let mut failures = std::collections::BTreeSet::new();
+    for descriptors in 9..200 {
+        let mut command = Command::new("sh");
+        command.arg("-c").arg(format!("ulimit -n {descriptors}; exec \"$@\"")).arg("sh").arg(precast_binary());
+        command.args(["serve", "--addr=127.0.0.1:0", "--workers=2"]).arg(&artifact);
+        let mut child = command.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut told = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let first = told.next().unwrap_or_default();
+        if !first.starts_with("precast: ") {
+            // Too few for the program itself.
+            child.wait().unwrap();
+            continue;
+        }
+        if first.starts_with("precast: listening") {
+            child.kill().unwrap();
+            child.wait().unwrap();
+            break;
+        }
+        // Standard error ends when the last process has.
+        let rest: Vec<_> = told.collect();
+        assert!(!rest.iter().any(|line| line.contains("listening")), "{first}: {rest:?}");
+        assert_eq!(child.wait().unwrap().code(), Some(1), "{first}: {rest:?}");
+        failures.insert(first);
+    }
+    let workers = ["precast: error: cannot start a worker", "precast: error: a worker cannot start"];
+    assert!(workers.iter().all(|failure| failures.contains(*failure)), "{failures:?}");
+}
+
+#[test]
+fn a_worker_that_is_stopped_holds_up_nobody_for_long() {
+    let mut server = Server::of(&spins(), &["--timeout=100ms", "--grace=0s", "--metrics-addr=127.0.0.1:0"]);
+    assert_eq!(server.request("GET", "/", "").status, 504);
+    let metrics = || Client::connect(server.metrics.unwrap()).request("GET", "/", "").body;
+    assert!(metrics().contains("precast_requests_total 1\n"));
+    for worker in server.workers() {
+        // SAFETY: as above.
+        assert_eq!(unsafe { libc::kill(worker, libc::SIGSTOP) }, 0);
+    }
+    // What they said before.
+    assert!(metrics().contains("precast_requests_total 1\n"));
+    server.signal(libc::SIGUSR1);
+    server.signal(libc::SIGTERM);
+    server.says("error: a worker has ended: signal: 9");
+    assert_eq!(server.child.wait().unwrap().code(), Some(1));
+}
+
 /// Whatever its guest does.
 #[test]
 fn no_worker_outlives_the_server() {
     let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("spins.wat");
-    std::fs::write(&path, SPINS).unwrap();
     let wait_for_all = |workers: Vec<libc::pid_t>| {
         let begin = Instant::now();
         // One that nobody has waited for is there, but runs no program.
@@ -547,14 +617,14 @@ fn no_worker_outlives_the_server() {
         std::thread::sleep(Duration::from_millis(100));
         client
     };
-    let mut server = Server::start(&path, &["--timeout=60s"]);
+    let mut server = Server::of(&spins(), &["--timeout=60s"]);
     let (workers, _client) = (server.workers(), spin(&server));
     server.child.kill().unwrap();
     wait_for_all(workers);
 
     let profile = folder.path().join("a.profile");
     let record = format!("--record-profile={}", profile.display());
-    let mut server = Server::start(&path, &["--timeout=60s", "--grace=100ms", &record]);
+    let mut server = Server::of(&spins(), &["--timeout=60s", "--grace=100ms", &record]);
     let (workers, _client) = (server.workers(), spin(&server));
     assert_eq!(workers.len(), 1);
     server.signal(libc::SIGTERM);
@@ -565,30 +635,9 @@ fn no_worker_outlives_the_server() {
     assert!(std::fs::read_to_string(profile).unwrap().contains("wasm "));
 }
 
-/// A component that asks for a random number, and does not answer.
-const DRAWS: &str = r#"(component
-    (import "wasi:http/types@0.2.12" (instance $types
-        (export "incoming-request" (type (sub resource)))
-        (export "response-outparam" (type (sub resource)))))
-    (import "wasi:random/random@0.2.12" (instance $random (export "get-random-u64" (func (result u64)))))
-    (alias export $types "incoming-request" (type $request))
-    (alias export $types "response-outparam" (type $out))
-    (core func $draw (canon lower (func $random "get-random-u64")))
-    (core module $m
-        (import "random" "draw" (func $draw (result i64)))
-        (func (export "handle") (param i32 i32) (drop (call $draw))))
-    (core instance $i (instantiate $m (with "random" (instance (export "draw" (func $draw))))))
-    (func $handle (param "request" (own $request)) (param "response-out" (own $out))
-        (canon lift (core func $i "handle")))
-    (instance $handler (export "handle" (func $handle)))
-    (export "wasi:http/incoming-handler@0.2.12" (instance $handler)))"#;
-
 #[test]
 fn what_guests_go_without_is_told_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("draws.wat");
-    std::fs::write(&path, DRAWS).unwrap();
-    let mut server = Server::start(&path, &[]);
+    let mut server = Server::of(&draws(), &[]);
     // Some for each worker.
     for _ in 0..20 {
         assert_eq!(server.request("GET", "/", "").status, 500);

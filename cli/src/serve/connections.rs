@@ -9,7 +9,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::service::Service;
 use super::worker::End;
@@ -67,12 +67,13 @@ fn bind(addr: SocketAddr, shared: bool) -> io::Result<TcpListener> {
     Ok(TcpListener::from(socket))
 }
 
-/// Serves until the end, and then what is under way, for as long as is left for that.
-pub(crate) fn run(listener: Listener, service: Service, end: End) -> Result<(), Error> {
+/// Serves until the end, and then what is under way, for as long as is left for that. Says when it begins.
+pub(crate) fn run(listener: Listener, service: Service, end: End, begins: oneshot::Sender<()>) -> Result<(), Error> {
     let failed = |error| Error::context("a worker cannot start", error);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(failed)?;
     let served = runtime.block_on(async {
         let listener = tokio::net::TcpListener::from_std(listener.0).map_err(failed)?;
+        _ = begins.send(());
         accept_all(listener, service, end).await;
         Ok(())
     });

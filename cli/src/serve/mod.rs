@@ -46,6 +46,7 @@ pub(crate) fn run(mut args: ServeArgs) -> Result<ExitCode, Error> {
     template(&grants(&args)?, &args.file, |_| {})?;
     AccessLog::open(args.access_log.as_ref())?;
     profile::check_target(args.record_profile.as_deref())?;
+    // Kept until the end: nobody else is to have the address before the workers do.
     let place = Listener::first(args.addr)?;
     args.codegen.metered = args.fuel.is_some();
     let (artifact, source) = artifact::open(&args.file, &args.cache, &args.codegen)?;

@@ -4,7 +4,7 @@
 //! that. After another one they are given up. SIGUSR1 prints the metrics. A worker that ends by itself is the end too: what
 //! can make one crash can make all.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::env;
@@ -151,7 +151,8 @@ impl Signals {
 
 /// What the task that attends to a worker is asked.
 enum Ask {
-    Count(oneshot::Sender<Counts>),
+    /// To ask what it counted, and to drop this when that is known, or never will be.
+    Count(oneshot::Sender<()>),
     Tell(Order),
     Kill,
 }
@@ -160,11 +161,17 @@ enum Ask {
 #[derive(Clone)]
 struct Workers {
     asks: Rc<[mpsc::UnboundedSender<Ask>]>,
-    ended: Ended,
+    told: Rc<Told>,
 }
 
-/// What workers counted that have ended, together.
-type Ended = Rc<Cell<Counts>>;
+/// What workers have told.
+#[derive(Default)]
+struct Told {
+    /// What each counted, when it last said so.
+    counts: RefCell<Vec<Counts>>,
+    /// What guests went without: those in other workers go without the same.
+    denials: RefCell<BTreeSet<String>>,
+}
 
 impl Workers {
     // One that is gone is asked in vain: the task that attended to it has told.
@@ -172,25 +179,19 @@ impl Workers {
         self.asks.iter().for_each(|worker| _ = worker.send(ask()));
     }
 
-    /// What they counted so far, together. One that does not answer is left out: it was stopped, by a debugger say.
+    /// What they counted so far, together: of one that is gone, or was stopped by a debugger, what it last said.
     async fn counts(&self) -> Counts {
-        let answers: Vec<_> = self
-            .asks
-            .iter()
-            .map(|worker| {
-                let (answer, answered) = oneshot::channel();
-                _ = worker.send(Ask::Count(answer));
-                answered
-            })
-            .collect();
+        let ask = |worker: &mpsc::UnboundedSender<Ask>| {
+            let (answer, answered) = oneshot::channel();
+            _ = worker.send(Ask::Count(answer));
+            answered
+        };
+        let answers: Vec<_> = self.asks.iter().map(ask).collect();
         let until = Instant::now() + PATIENCE;
-        let mut counts = Vec::new();
         for answered in answers {
-            counts.extend(timeout_at(until, answered).await.ok().and_then(Result::ok));
+            _ = timeout_at(until, answered).await;
         }
-        let ended = self.ended.take();
-        self.ended.set(ended.clone());
-        counts.into_iter().chain([ended]).sum()
+        self.told.counts.borrow().iter().sum()
     }
 }
 
@@ -213,14 +214,14 @@ async fn start(
         }
         ready.push((process, channel));
     }
-    let (mut asks, mut attended) = (Vec::new(), JoinSet::new());
-    let (denials, ended) = (Denials::default(), Ended::default());
-    for (process, channel) in ready {
+    let (mut asks, mut attended, told) = (Vec::new(), JoinSet::new(), Rc::<Told>::default());
+    for (index, (process, channel)) in ready.into_iter().enumerate() {
         let (ask, asked) = mpsc::unbounded_channel();
         asks.push(ask);
-        attended.spawn_local(attend(process, channel, asked, Rc::clone(&denials), Rc::clone(&ended)));
+        told.counts.borrow_mut().push(Counts::default());
+        attended.spawn_local(attend(index, process, channel, asked, Rc::clone(&told)));
     }
-    Ok((Workers { asks: asks.into(), ended }, attended))
+    Ok((Workers { asks: asks.into(), told }, attended))
 }
 
 /// The artifact as a file that workers have too: from here on it is the same one for all, whatever becomes of its name.
@@ -262,20 +263,16 @@ fn spawn(job: &Job) -> io::Result<(Process, Channel)> {
     Ok((Process(command.spawn()?), Channel::new(ours)?))
 }
 
-/// Denials that were told: guests in each worker go without the same.
-type Denials = Rc<RefCell<BTreeSet<String>>>;
-
 /// Speaks with a worker until it is gone. Returns how it ended.
 async fn attend(
+    index: usize,
     mut process: Process,
     mut channel: Channel,
     mut asked: mpsc::UnboundedReceiver<Ask>,
-    denials: Denials,
-    ended: Ended,
+    told: Rc<Told>,
 ) -> io::Result<ExitStatus> {
     // Who waits for what it counted. It is asked once for all of them, so that the socket never fills up.
-    let mut waiting: Vec<oneshot::Sender<Counts>> = Vec::new();
-    let mut last = Counts::default();
+    let mut waiting = Vec::new();
     loop {
         tokio::select! {
             Some(ask) = asked.recv() => match ask {
@@ -290,19 +287,16 @@ async fn attend(
             },
             report = channel.next() => match report {
                 Some(Report::Counted(counts)) => {
-                    waiting.drain(..).for_each(|answer| _ = answer.send(counts.clone()));
-                    last = counts;
+                    told.counts.borrow_mut()[index] = counts;
+                    waiting.clear();
                 }
                 Some(Report::Denied { grant, text }) => {
-                    if denials.borrow_mut().insert(grant) {
+                    if told.denials.borrow_mut().insert(grant) {
                         output::tell(format_args!("precast: {text}"));
                     }
                 }
                 Some(Report::Ready) => {}
-                None => {
-                    ended.set([ended.take(), last].into_iter().sum());
-                    return reap(process).await;
-                }
+                None => return reap(process).await,
             },
         }
     }

@@ -17,7 +17,7 @@ use precast_wasi::http::Proxy;
 use precast_wasi::preview2::Ctx;
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::timeout;
 
 use super::channel::{Channel, Order, Report};
@@ -31,8 +31,8 @@ use crate::artifact::Source;
 use crate::error::Error;
 use crate::{input, output, profile};
 
-/// How long it is waited for guests that are to be given up.
-const LAST_MOMENT: Duration = Duration::from_millis(500);
+/// How long a guest may take to notice that it is given up.
+const NOTICE: Duration = Duration::from_millis(500);
 
 /// What a worker is for, as the first process says it on the command line: `ADDRESS,DESCRIPTOR`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -134,9 +134,12 @@ async fn obey(args: &ServeArgs, job: &Job) -> Result<ExitCode, Error> {
     listener.listen()?;
     let phase = watch::Sender::new(Phase::Serving);
     let end = End(phase.subscribe());
-    let serve = move || connections::run(listener, service, end);
+    let (begins, begun) = oneshot::channel();
+    let serve = move || connections::run(listener, service, end, begins);
     let thread = std::thread::Builder::new().name("precast-worker".into()).spawn(serve).map_err(cannot_start)?;
-    channel.tell(Report::Ready).await;
+    if begun.await.is_ok() {
+        channel.tell(Report::Ready).await;
+    }
     loop {
         tokio::select! {
             order = channel.next() => match order {
@@ -154,7 +157,7 @@ async fn obey(args: &ServeArgs, job: &Job) -> Result<ExitCode, Error> {
         }
     }
     // A guest that computes on is not waited for: the process ends.
-    if timeout(LAST_MOMENT, phase.closed()).await.is_ok() {
+    if timeout(NOTICE, phase.closed()).await.is_ok() {
         thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?;
     }
     while let Ok(denied) = denials.try_recv() {
